@@ -1,0 +1,124 @@
+// Package schema holds the nouns of call routing: the call, its parameters, destinations,
+// forwarding schemes, hooks, projects and the decision, and the loader that turns a configuration
+// file into them, validated. It imports nothing of ours; it asks nobody, stores nothing and knows
+// no PBX's dialect.
+package schema
+
+import (
+	"time"
+	"unsafe"
+)
+
+// Call is one question of a PBX: who calls whom, and everything else it said. A Call is reused:
+// every string read from it is valid until its Reset, so what must live longer is cloned.
+//
+// A Call is not safe for concurrent use.
+type Call struct {
+	values [ParamCount]string
+	said   [ParamCount]bool
+	custom []Custom
+	arena  []byte
+
+	// Project, Hook and Schema are the control parameters of the same names: the project asked
+	// for, and a hook or scheme to use in place of the number table. Empty where not given.
+	Project, Hook, Schema string
+	// Cursor continues a call that was answered before, when nobody picked up.
+	Cursor string
+	// Traceparent is the W3C Trace Context header to pass on to the webhook; empty for none.
+	Traceparent string
+
+	// At is the moment the question was read. Deadline is the one instant by which the PBX must
+	// have its answer; every room spends from it and none sets a second one.
+	At, Deadline time.Time
+
+	// Explain asks every room to record what it did in words, for a person. Off on the hot path.
+	Explain bool
+}
+
+// Custom is a parameter outside the catalogue. A value that came as a JSON object or array is kept
+// as its JSON text, so that {{payment.name}} can look inside.
+type Custom struct{ Name, Value string }
+
+// Reset empties the call for reuse and ends the life of every string read from it.
+func (c *Call) Reset() {
+	arena, custom := c.arena[:0], c.custom[:0]
+	if cap(arena) > maxKeptArena {
+		arena = nil
+	}
+	*c = Call{arena: arena, custom: custom}
+}
+
+// maxKeptArena bounds what one unusually large question leaves behind in a pool.
+const maxKeptArena = 64 << 10
+
+// Keep copies b into the call's own memory and returns it as a string that lives until Reset.
+func (c *Call) Keep(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	if len(c.arena)+len(b) > cap(c.arena) {
+		// A fresh block, not a grown copy: strings handed out before stay on the old one.
+		c.arena = make([]byte, 0, max(2*cap(c.arena), len(b), 1024))
+	}
+	start := len(c.arena)
+	c.arena = append(c.arena, b...)
+	return unsafe.String(&c.arena[start], len(b))
+}
+
+// Set gives a catalogue parameter the value b, which is copied.
+func (c *Call) Set(p Param, b []byte) { c.SetString(p, c.Keep(b)) }
+
+// SetString gives a catalogue parameter a value that outlives the call's use.
+func (c *Call) SetString(p Param, v string) { c.values[p], c.said[p] = v, true }
+
+// SetNamed gives the parameter called name the value b: a catalogue parameter where the name is
+// one, else a custom parameter; the last value given counts. Both are copied.
+func (c *Call) SetNamed(name, b []byte) {
+	if p, ok := ParamNamed(name); ok {
+		c.Set(p, b)
+		return
+	}
+	for i := range c.custom {
+		if c.custom[i].Name == string(name) {
+			c.custom[i].Value = c.Keep(b)
+			return
+		}
+	}
+	if len(c.custom) < maxCustom {
+		c.custom = append(c.custom, Custom{c.Keep(name), c.Keep(b)})
+	}
+}
+
+// maxCustom bounds the custom parameters of one call, so that finding one stays cheap.
+const maxCustom = 64
+
+// Get returns a catalogue parameter's value: what was said, else what the source document sends
+// for a value not known before the call (empty, "0", or "in").
+func (c *Call) Get(p Param) string {
+	if !c.said[p] {
+		return catalogue[p].unknown
+	}
+	return c.values[p]
+}
+
+// Said reports whether the parameter was given a value, be it an empty one.
+func (c *Call) Said(p Param) bool { return c.said[p] }
+
+// CustomValue returns the custom parameter called name, and whether there is one.
+func (c *Call) CustomValue(name string) (string, bool) {
+	for i := range c.custom {
+		if c.custom[i].Name == name {
+			return c.custom[i].Value, true
+		}
+	}
+	return "", false
+}
+
+// Customs returns the custom parameters in the order they were first given. The slice is the
+// call's own: read it, don't keep it.
+func (c *Call) Customs() []Custom { return c.custom }
+
+// Caller, Callee and ID are the three parameters that everyone asks for.
+func (c *Call) Caller() string { return c.Get(ParamCaller) }
+func (c *Call) Callee() string { return c.Get(ParamCallee) }
+func (c *Call) ID() string     { return c.Get(ParamCallID) }

@@ -1,0 +1,148 @@
+package schema
+
+import "time"
+
+// Config is a whole configuration file: the installation's settings and its projects.
+type Config struct {
+	Listen string `yaml:"listen"`
+	Admin  Admin  `yaml:"admin"`
+	Store  string `yaml:"store"`
+	// DefaultSchema, "PROJECT/SCHEMA", is what a caller gets when a project has none of its own or
+	// the number called is nobody's.
+	DefaultSchema string  `yaml:"default_schema"`
+	Intake        Intake  `yaml:"intake"`
+	Log           Log     `yaml:"log"`
+	Tracing       Tracing `yaml:"tracing"`
+	DNS           DNS     `yaml:"dns"`
+	Dial          Dialing `yaml:"dial"`
+
+	Projects []Project `yaml:"projects"`
+}
+
+// Admin is the operators' door; absent unless a token is configured.
+type Admin struct {
+	Listen string  `yaml:"listen"`
+	Tokens []Token `yaml:"tokens"`
+}
+
+// Token opens a door. Scopes are read and write.
+type Token struct {
+	Name   string   `yaml:"name"`
+	Token  Secret   `yaml:"token"`
+	Scopes []string `yaml:"scopes"`
+}
+
+// Intake is the PBX's door: its limits, and who may ask.
+type Intake struct {
+	MaxBody      int           `yaml:"max_body_bytes"`
+	MaxHeader    int           `yaml:"max_header_bytes"`
+	ReadTimeout  time.Duration `yaml:"read_timeout"`
+	IdleTimeout  time.Duration `yaml:"idle_timeout"`
+	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	MaxConns     int           `yaml:"max_connections"`
+	// Budget is the longest a decision may take in all, where the PBX states no budget_ms.
+	Budget time.Duration `yaml:"budget"`
+	// Tokens, where given, must be sent as "Authorization: Bearer". AllowFrom, where given, lists
+	// the address prefixes that may ask.
+	Tokens    []Secret `yaml:"tokens"`
+	AllowFrom []string `yaml:"allow_from"`
+}
+
+// Log is what is written about decisions, to standard error.
+type Log struct {
+	Level       string `yaml:"level"`  // debug info warn error
+	Format      string `yaml:"format"` // json console
+	MaskNumbers bool   `yaml:"mask_numbers"`
+	// Each second, SampleFirst lines of a kind are written and then one in SampleThereafter.
+	SampleFirst      int `yaml:"sample_first"`
+	SampleThereafter int `yaml:"sample_thereafter"`
+}
+
+// Tracing sends OpenTelemetry spans to an OTLP endpoint over HTTP, where one is given.
+type Tracing struct {
+	Endpoint string            `yaml:"endpoint"`
+	Headers  map[string]Secret `yaml:"headers"`
+	Sample   float64           `yaml:"sample"`
+}
+
+// DNS says which servers resolve webhooks' names, "address:port"; empty for the system's.
+type DNS struct {
+	Servers []string `yaml:"servers"`
+}
+
+// Dialing is how each PBX writes a destination.
+type Dialing struct {
+	Asterisk   DialTemplates `yaml:"asterisk"`
+	FreeSWITCH DialTemplates `yaml:"freeswitch"`
+	Kamailio   DialTemplates `yaml:"kamailio"`
+}
+
+// DialTemplates are the texts of one PBX, by kind of destination: {{number}}, or {{user}} and
+// {{host}} (with the port, where there is one), or {{login}}.
+type DialTemplates struct {
+	Number string `yaml:"number"`
+	SIP    string `yaml:"sip"`
+	Login  string `yaml:"login"`
+}
+
+// Project is one customer.
+type Project struct {
+	ID   string `yaml:"id"`
+	Name string `yaml:"name"`
+	// DefaultSchema is what a caller gets when all else fails.
+	DefaultSchema string `yaml:"default_schema"`
+	// AllowPrivateHooks lets hooks have loopback and private addresses.
+	AllowPrivateHooks bool         `yaml:"allow_private_hooks"`
+	TZ                string       `yaml:"tz"` // of the date parameter; a hook may have its own
+	Destinations      Destinations `yaml:"destinations"`
+	Dial              *Dialing     `yaml:"dial"`
+	Numbers           []Number     `yaml:"numbers"`
+	Schemas           []Scheme     `yaml:"schemas"`
+	Hooks             []Hook       `yaml:"hooks"`
+}
+
+// Destinations is what hooks of a project may have dialled.
+type Destinations struct {
+	Allow  []string `yaml:"allow"`
+	Deny   []string `yaml:"deny"`
+	Max    int      `yaml:"max"`
+	Region string   `yaml:"region"` // reads national numbers as this country's
+}
+
+// Number is a DID: a number that can be called, and the scheme that its calls follow.
+type Number struct {
+	Number      string `yaml:"number"`
+	Schema      string `yaml:"schema"`
+	Pool        string `yaml:"pool"`
+	Replacement string `yaml:"replacement"` // dynamic, static or callback
+}
+
+// SetDefaults fills a configuration with what the commented example shows as defaults.
+func (c *Config) SetDefaults() {
+	*c = Config{
+		Listen: "127.0.0.1:8077",
+		Admin:  Admin{Listen: "127.0.0.1:8078"},
+		Store:  "bolt:data/hookswitch.db",
+		Intake: Intake{
+			MaxBody: 256 << 10, MaxHeader: 16 << 10, ReadTimeout: 5 * time.Second, IdleTimeout: 10 * time.Minute,
+			DrainTimeout: 10 * time.Second, MaxConns: 10000, Budget: 10 * time.Second,
+		},
+		Log:     Log{Level: "info", Format: "json", SampleFirst: 100, SampleThereafter: 100},
+		Tracing: Tracing{Sample: 1},
+		Dial:    defaultDialing(),
+	}
+}
+
+func defaultDialing() Dialing {
+	return Dialing{
+		Asterisk:   DialTemplates{"PJSIP/{{number}}@trunk", "PJSIP/trunk/sip:{{user}}@{{host}}", "PJSIP/{{login}}"},
+		FreeSWITCH: DialTemplates{"sofia/gateway/trunk/{{number}}", "sofia/external/{{user}}@{{host}}", "user/{{login}}"},
+		Kamailio:   DialTemplates{"sip:{{number}}@127.0.0.1:5070", "sip:{{user}}@{{host}}", "sip:{{login}}@127.0.0.1"},
+	}
+}
+
+// SetDefaults fills a project with what the commented example shows as defaults.
+func (p *Project) SetDefaults() { *p = Project{Destinations: Destinations{Max: 10}} }
+
+// SetDefaults fills a step with what the commented example shows as defaults.
+func (s *Step) SetDefaults() { *s = Step{Strategy: All, Timeout: 30 * time.Second} }
