@@ -1,0 +1,49 @@
+# Everything a developer does, by name. `make` alone prints this list.
+SHELL     := /bin/bash
+GO        ?= go
+VERSION   := $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
+BIN       := bin/hookswitch
+FUZZTIME  ?= 30s
+REF       ?= main
+
+.DEFAULT_GOAL := help
+.PHONY: help run build fmt lint test e2e fuzz bench bench-compare setup
+
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## serve on 127.0.0.1:8077 with a simulated webhook; Ctrl-C ends both
+	@scripts/run $(BIN)
+
+build: ## build bin/hookswitch, static, time zones included
+	CGO_ENABLED=0 $(GO) build -trimpath -tags timetzdata -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/hookswitch
+
+fmt: ## format the code
+	gofmt -w .
+
+lint: ## formatting, vet, module files, staticcheck, known vulnerabilities
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
+		printf 'not formatted; run make fmt:\n%s\n' "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	scripts/vuln
+
+test: setup ## all tests, race detector on, end-to-end included; under 10 minutes
+	$(GO) test -race -timeout 15m ./...
+
+e2e: setup ## the end-to-end tests in their long form
+	HOOKSWITCH_E2E=full $(GO) test -race -count=1 -timeout 60m ./e2e/...
+
+fuzz: ## every fuzz target in turn, FUZZTIME=30s each
+	scripts/fuzz $(FUZZTIME)
+
+bench: ## micro-benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-compare: ## micro-benchmarks of the tree against REF=main
+	scripts/bench-compare $(REF)
+
+setup: ## install with apt what the tests need and is not there
+	@scripts/setup

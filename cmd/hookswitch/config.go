@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"hookswitch/schema"
+)
+
+// loadFile reads and validates a configuration file.
+func loadFile(name string) (*schema.Config, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return schema.Load(name, text, schema.LoadOptions{})
+}
+
+// watchEvery is how often the file is looked at for changes. Looking works for every way of
+// replacing a file, mounted ConfigMaps included, where notifications do not.
+const watchEvery = time.Second
+
+// watch calls reload on SIGHUP, and once the file's content has changed and then stayed the same
+// for one look, so that a half-written file is not taken up. It returns when ctx is done.
+func watch(ctx context.Context, name string, reload func(cause string)) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	w := fileWatch{name: name}
+	w.taken = w.read()
+	w.seen = w.taken
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			w.taken = w.read()
+			w.seen = w.taken
+			reload("SIGHUP")
+		case <-ticker.C:
+			if w.settled() {
+				reload("the file has changed")
+			}
+		}
+	}
+}
+
+// fileWatch tells when a file has new content that is no longer being written.
+type fileWatch struct {
+	name        string
+	seen, taken []byte // the content at the last look; the content last acted on
+}
+
+func (w *fileWatch) read() []byte {
+	b, err := os.ReadFile(w.name)
+	if err != nil {
+		return w.taken // being replaced: look again
+	}
+	return b
+}
+
+func (w *fileWatch) settled() bool {
+	now := w.read()
+	changed := !bytes.Equal(now, w.taken)
+	same := bytes.Equal(now, w.seen)
+	w.seen = now
+	if changed && same {
+		w.taken = now
+		return true
+	}
+	return false
+}

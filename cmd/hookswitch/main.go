@@ -1,0 +1,112 @@
+// Command hookswitch decides in real time where a PBX sends a call: it asks the customer's webhook
+// within its timeout, checks the answer, and always gives the PBX something that it can dial. This
+// package wires the rooms together and holds no logic of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/valyala/fasthttp"
+
+	"hookswitch/bench/hooksim"
+	"hookswitch/schema"
+)
+
+// version is stamped by the build.
+var version = "dev"
+
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run the service. SIGHUP or a changed file reloads it; SIGTERM drains it."`
+	Check   checkCommand   `cmd:"" help:"Check a configuration: exit 0, or 1 with every fault, a line each."`
+	Route   routeCommand   `cmd:"" help:"Make one decision, as the service would, and print it."`
+	Hooksim hooksimCommand `cmd:"" help:"Run a simulated customer's webhook to test with."`
+	Health  healthCommand  `cmd:"" help:"Ask a running service whether it is ready: exit 0 or 1."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	parser := kong.Must(&commands{},
+		kong.Name("hookswitch"),
+		kong.Description("A call is ringing; a webhook says where it goes; the caller is always routed."),
+		kong.UsageOnError(),
+	)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	line, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	line.BindTo(ctx, (*context.Context)(nil))
+	line.BindTo(os.Stdout, (*io.Writer)(nil))
+	if err := line.Run(); err != nil {
+		stop()
+		if faults := (schema.Faults)(nil); errors.As(err, &faults) {
+			fmt.Fprintln(os.Stderr, faults.Error())
+		} else {
+			fmt.Fprintf(os.Stderr, "hookswitch: %v\n", err)
+		}
+		os.Exit(1)
+	}
+}
+
+type checkCommand struct {
+	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration file."`
+}
+
+// Run checks the file by the very function that serve loads it with.
+func (c *checkCommand) Run(out io.Writer) error {
+	cfg, err := loadFile(c.Config)
+	if err != nil {
+		return err
+	}
+	numbers, hooks := 0, 0
+	for _, p := range cfg.Projects {
+		numbers += len(p.Numbers)
+		hooks += len(p.Hooks)
+	}
+	fmt.Fprintf(out, "%s: sound: %d projects, %d numbers, %d hooks\n", c.Config, len(cfg.Projects), numbers, hooks)
+	return nil
+}
+
+type hooksimCommand struct {
+	Listen   string        `default:"127.0.0.1:8079" placeholder:"ADDRESS" help:"Where to listen (${default})."`
+	Latency  time.Duration `default:"0s" placeholder:"DURATION" help:"How long each answer takes (${default})."`
+	Jitter   time.Duration `default:"0s" placeholder:"DURATION" help:"By how much that varies, up and down (${default})."`
+	FailRate float64       `default:"0" placeholder:"SHARE" help:"Share of requests answered with status 500, 0 to 1."`
+	HangRate float64       `default:"0" placeholder:"SHARE" help:"Share of requests never answered, 0 to 1."`
+	Answer   string        `placeholder:"JSON" help:"The answer's body; destinations by default."`
+}
+
+func (c *hooksimCommand) Run(ctx context.Context, out io.Writer) error {
+	return hooksim.Run(ctx, hooksim.Options{
+		Listen: c.Listen, Latency: c.Latency, Jitter: c.Jitter, FailRate: c.FailRate, HangRate: c.HangRate, Answer: c.Answer,
+	}, func(line string) { fmt.Fprintln(out, line) })
+}
+
+type healthCommand struct {
+	URL string `default:"http://127.0.0.1:8077/readyz" help:"What to ask (${default})."`
+}
+
+func (c *healthCommand) Run() error {
+	status, body, err := fasthttp.GetTimeout(nil, c.URL, 2*time.Second)
+	if err != nil {
+		return fmt.Errorf("%s: %w; is the service running, and on that address?", c.URL, err)
+	}
+	if status != fasthttp.StatusOK {
+		return fmt.Errorf("%s: status %d: %s", c.URL, status, body)
+	}
+	return nil
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(out io.Writer) error {
+	_, err := fmt.Fprintln(out, "hookswitch", version)
+	return err
+}

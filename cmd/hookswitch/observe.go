@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"hookswitch/schema"
+)
+
+// newLogger writes to standard error, sampled as configured; its level can change at run time.
+func newLogger(conf schema.Log) (*zap.Logger, zap.AtomicLevel, error) {
+	level, err := zap.ParseAtomicLevel(conf.Level)
+	if err != nil {
+		return nil, level, fmt.Errorf("log.level: %w", err)
+	}
+	form := zap.NewProductionEncoderConfig()
+	form.TimeKey, form.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
+	encoder := zapcore.NewJSONEncoder(form)
+	if conf.Format == "console" {
+		form.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		encoder = zapcore.NewConsoleEncoder(form)
+	}
+	core := zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)
+	if conf.SampleFirst > 0 {
+		core = zapcore.NewSamplerWithOptions(core, time.Second, conf.SampleFirst, conf.SampleThereafter)
+	}
+	return zap.New(core), level, nil
+}
+
+// newTracer sends spans to the configured OTLP endpoint over HTTP; without one it returns nil, and
+// tracing costs nothing. flush sends what is waiting.
+func newTracer(conf schema.Tracing) (tracer trace.Tracer, flush func(), err error) {
+	if conf.Endpoint == "" {
+		return nil, func() {}, nil
+	}
+	headers := make(map[string]string, len(conf.Headers))
+	for name, value := range conf.Headers {
+		headers[name] = value.Reveal()
+	}
+	exporter, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(conf.Endpoint), otlptracehttp.WithHeaders(headers))
+	if err != nil {
+		return nil, nil, fmt.Errorf("tracing.endpoint: %w", err)
+	}
+	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithBatcher(exporter), // drops spans rather than wait
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(conf.Sample))),
+		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", "hookswitch"), attribute.String("service.version", version))),
+	)
+	flush = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = provider.Shutdown(ctx) // a collector that is gone is no reason to stay
+	}
+	return provider.Tracer("hookswitch"), flush, nil
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"hookswitch/hookclient"
+	"hookswitch/intake"
+	"hookswitch/router"
+	"hookswitch/schema"
+)
+
+type serveCommand struct {
+	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration file."`
+}
+
+// Run serves until ctx is done, then drains.
+func (c *serveCommand) Run(ctx context.Context) error {
+	cfg, err := loadFile(c.Config)
+	if err != nil {
+		return err
+	}
+	s, err := newService(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.intake.Serve(listener) }()
+	go watch(ctx, c.Config, func(cause string) { s.reload(c.Config, cause) })
+	s.log.Info("serving", zap.String("version", version), zap.String("listen", listener.Addr().String()),
+		zap.Int("projects", len(cfg.Projects)), zap.String("config", c.Config))
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	return s.drain(cfg.Intake.DrainTimeout)
+}
+
+// service is the rooms, wired.
+type service struct {
+	log     *zap.Logger
+	level   zap.AtomicLevel
+	router  *router.Router
+	intake  *intake.Server
+	running *schema.Config // as loaded last
+	tracing func()         // flushes the spans
+	reloads *prometheus.CounterVec
+	current prometheus.Gauge
+	ready   atomic.Bool
+}
+
+// newService wires everything that one configuration asks for.
+func newService(cfg *schema.Config) (*service, error) {
+	s := &service{running: cfg}
+	var err error
+	if s.log, s.level, err = newLogger(cfg.Log); err != nil {
+		return nil, err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.countReloads(metrics)
+	tracer, flush, err := newTracer(cfg.Tracing)
+	if err != nil {
+		return nil, err
+	}
+	s.tracing = flush
+	client := hookclient.New(cfg.DNS.Servers)
+	s.router = router.New(router.Options{
+		Prepare: func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) },
+		Log:     s.log, Metrics: metrics, Tracer: tracer, Now: time.Now,
+	})
+	if err := s.router.Load(cfg); err != nil {
+		return nil, err
+	}
+	s.intake, err = intake.New(intake.Options{
+		Decide: s.router, Settings: cfg.Intake, Log: s.log, Ready: s.ready.Load,
+		Registerer: metrics, Gatherer: metrics, Now: time.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.ready.Store(true)
+	return s, nil
+}
+
+func (s *service) countReloads(reg prometheus.Registerer) {
+	s.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hookswitch_config_reloads_total", Help: "Reloads of the configuration, by result: ok or refused.",
+	}, []string{"result"})
+	s.current = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "hookswitch_config_current", Help: "1 while the configuration file is in use, 0 while its last change has been refused.",
+	})
+	reg.MustRegister(s.reloads, s.current)
+	s.reloads.WithLabelValues("ok")
+	s.reloads.WithLabelValues("refused")
+	s.current.Set(1)
+}
+
+// reload takes up the whole of a changed file, or nothing of it.
+func (s *service) reload(name, cause string) {
+	began := time.Now()
+	cfg, err := loadFile(name)
+	if err == nil {
+		err = s.router.Load(cfg)
+	}
+	if err != nil {
+		s.reloads.WithLabelValues("refused").Inc()
+		s.current.Set(0)
+		for _, line := range faultLines(err) {
+			s.log.Error("reload refused; the last good configuration stays in use", zap.String("cause", cause), zap.String("fault", line))
+		}
+		return
+	}
+	s.intake.Apply(cfg.Intake)
+	if level, err := zap.ParseAtomicLevel(cfg.Log.Level); err == nil {
+		s.level.SetLevel(level.Level())
+	}
+	for _, key := range needRestart(s.running, cfg) {
+		s.log.Warn("this change needs a restart", zap.String("key", key))
+	}
+	s.running = cfg
+	s.reloads.WithLabelValues("ok").Inc()
+	s.current.Set(1)
+	s.log.Info("reloaded", zap.String("cause", cause), zap.Uint64("table", s.router.Version()),
+		zap.Float64("took_ms", float64(time.Since(began))/float64(time.Millisecond)))
+}
+
+func faultLines(err error) []string {
+	var faults schema.Faults
+	if !errors.As(err, &faults) {
+		return []string{err.Error()}
+	}
+	lines := make([]string, len(faults))
+	for i := range faults {
+		lines[i] = faults[i].Error()
+	}
+	return lines
+}
+
+// needRestart names the keys that a running service cannot change.
+func needRestart(old, cfg *schema.Config) []string {
+	var keys []string
+	for key, changed := range map[string]bool{
+		"listen":  old.Listen != cfg.Listen,
+		"store":   old.Store != cfg.Store,
+		"dns":     !reflect.DeepEqual(old.DNS, cfg.DNS),
+		"tracing": !reflect.DeepEqual(old.Tracing, cfg.Tracing),
+	} {
+		if changed {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// drain lets the decisions under way finish, and no longer than within.
+func (s *service) drain(within time.Duration) error {
+	s.log.Info("draining", zap.Duration("within", within))
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := s.intake.Shutdown(ctx); err != nil {
+		return fmt.Errorf("drain: %w; connections that were still open have been closed", err)
+	}
+	s.log.Info("drained")
+	return nil
+}
+
+func (s *service) close() {
+	s.router.Close()
+	s.tracing()
+	_ = s.log.Sync() // fails on a terminal
+}

@@ -1,0 +1,204 @@
+package hookclient
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
+)
+
+// Ask asks the webhook about the call and fills a: with destinations, a scheme's id, or a named
+// failure. It returns by the deadline, whatever the webhook, its name server or its network do,
+// and never sends a request twice that may have been read, unless that is harmless.
+//
+// With a fallback_url, the first URL gets half of the time, and the second what is left.
+func (h *Hook) Ask(call *schema.Call, deadline time.Time, a *schema.Answer) {
+	patience := deadline
+	if h.fallback != nil {
+		patience = time.Now().Add(time.Until(deadline) / 2)
+	}
+	if h.ask(h.primary, call, patience, a) || h.fallback == nil {
+		return
+	}
+	failed := a.Detail
+	if !h.ask(h.fallback, call, deadline, a) {
+		a.Detail = "url: " + failed + "; fallback_url: " + a.Detail
+	}
+}
+
+// ask asks one URL, once again where that is called for and there is time, and reports whether
+// the webhook answered in a way that asking elsewhere would not better.
+func (h *Hook) ask(t *target, call *schema.Call, deadline time.Time, a *schema.Answer) bool {
+	again := h.attempt(t, call, deadline, a)
+	if again == never || again == ifIdempotent && !h.repeatable() {
+		return answered(a.Reason)
+	}
+	if !pauseBefore(again, deadline) {
+		return false
+	}
+	h.attempt(t, call, deadline, a)
+	return answered(a.Reason)
+}
+
+// answered tells an answer, be it one of no use, from a failure to give one.
+func answered(r schema.Reason) bool {
+	switch r {
+	case schema.ReasonTimeout, schema.ReasonConnectError, schema.ReasonTLSError, schema.ReasonDNSError,
+		schema.ReasonBadStatus, schema.ReasonBadAnswer, schema.ReasonHookBlocked, schema.ReasonOverloaded:
+		return false
+	}
+	return true
+}
+
+// repetition says when a failed attempt may be made again.
+type repetition uint8
+
+const (
+	never        repetition = iota
+	ifUnread                // the request cannot have been read
+	ifIdempotent            // it may have been read
+	atOnce                  // a kept connection had been closed; nothing is wrong with the webhook
+)
+
+// repeatable reports whether the webhook may see the request twice: PUT and DELETE are idempotent
+// by RFC 9110, section 9.2.2, and GET is safe.
+func (h *Hook) repeatable() bool {
+	switch h.conf.Method {
+	case "GET", "PUT", "DELETE":
+		return true
+	}
+	return h.conf.Idempotent
+}
+
+// pauseBefore waits a moment before a second attempt, so that a restarting server has a chance,
+// and reports whether enough time is left to make one.
+func pauseBefore(r repetition, deadline time.Time) bool {
+	left := time.Until(deadline)
+	if r == atOnce {
+		return left > 0
+	}
+	pause := min(left/8, 50*time.Millisecond)
+	if left < 4*time.Millisecond {
+		return false
+	}
+	time.Sleep(pause)
+	return true
+}
+
+// attempt makes one request and reads its answer into a; it says whether it may be made again.
+func (h *Hook) attempt(t *target, call *schema.Call, deadline time.Time, a *schema.Answer) repetition {
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
+
+	began, id := time.Now(), h.lastID.Add(1)
+	t.builder.build(req, call, began, id)
+	err := t.client.DoDeadline(req, resp, deadline)
+	if err == nil && h.conf.FollowRedirects > 0 && redirects(resp.StatusCode()) {
+		err = h.follow(t, req, resp, deadline)
+	}
+	a.Destinations, a.Schema, a.Detail = a.Destinations[:0], "", ""
+	again := h.read(a, resp, err, id)
+
+	at := schema.Attempt{URL: t.label, Began: began.Sub(call.At), Took: time.Since(began), Reason: a.Reason, Error: a.Detail}
+	if err == nil {
+		at.Status = resp.StatusCode()
+	}
+	if call.Explain {
+		at.Request = t.builder.describe(req)
+		if err == nil {
+			at.Body = excerpt(resp.Body(), 2048)
+		}
+	}
+	a.Attempts = append(a.Attempts, at)
+	return again
+}
+
+// read judges the outcome of a request: its error, its status, then its body.
+func (h *Hook) read(a *schema.Answer, resp *fasthttp.Response, err error, id uint64) repetition {
+	if err != nil {
+		a.Reason, a.Detail = classify(err)
+		return repeatAfter(err)
+	}
+	switch status := resp.StatusCode(); {
+	case status == fasthttp.StatusNoContent:
+		a.Reason, a.Detail = schema.ReasonNoDestination, "status 204: an answer without content"
+	case status >= 200 && status < 300:
+		h.reader.read(a, resp.Body(), resp.Header.ContentType(), resp.Header.ContentEncoding(), id)
+	default:
+		a.Reason, a.Detail = schema.ReasonBadStatus, statusDetail(resp)
+		switch status {
+		case 429, 502, 503, 504:
+			return ifIdempotent
+		}
+	}
+	return never
+}
+
+func statusDetail(resp *fasthttp.Response) string {
+	status := resp.StatusCode()
+	if redirects(status) {
+		return fmt.Sprintf("status %d to another place; want 2xx, or set follow_redirects", status)
+	}
+	return fmt.Sprintf("status %d %s; want 2xx", status, fasthttp.StatusMessage(status))
+}
+
+// classify names the failure behind an error of the client, and says it in words.
+func classify(err error) (schema.Reason, string) {
+	var dial *dialError
+	switch {
+	case errors.As(err, &dial):
+		return dial.reason, dial.Error()
+	case isTimeout(err):
+		return schema.ReasonTimeout, "no complete answer within the request timeout"
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return schema.ReasonBadAnswer, "the answer is larger than max_answer_bytes"
+	case errors.Is(err, fasthttp.ErrNoFreeConns):
+		return schema.ReasonOverloaded, "no connection to the webhook is free"
+	case errors.Is(err, errRedirect):
+		return schema.ReasonBadStatus, err.Error()
+	case closed(err):
+		return schema.ReasonConnectError, "the webhook's side closed the connection before its answer was complete"
+	}
+	return schema.ReasonBadAnswer, "the answer is not HTTP: " + excerpt([]byte(err.Error()), 200)
+}
+
+// repeatAfter says whether a request that ended with err may be made again.
+func repeatAfter(err error) repetition {
+	var dial *dialError
+	switch {
+	case errors.Is(err, errStale):
+		return atOnce
+	case errors.As(err, &dial):
+		// A certificate does not mend itself, and a guard does not change its mind.
+		if dial.reason == schema.ReasonConnectError || dial.reason == schema.ReasonDNSError {
+			return ifUnread
+		}
+	case !isTimeout(err) && closed(err):
+		return ifIdempotent
+	}
+	return never
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// closed tells a connection that the other side ended from an answer that makes no sense. fasthttp
+// wraps some of its read errors without %w, hence the look at the text.
+func closed(err error) bool {
+	for _, target := range []error{io.EOF, io.ErrUnexpectedEOF, fasthttp.ErrConnectionClosed, errStale, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	text := err.Error()
+	return strings.Contains(text, "connection reset") || strings.Contains(text, "unexpected EOF") || strings.Contains(text, "broken pipe")
+}

@@ -1,0 +1,201 @@
+// Package hookclient asks a customer's webhook where a call shall go: it builds the request, sends
+// it within one deadline, and reads the answer in three formats. It knows nothing of schemes,
+// policies or breakers; what it returns is grammatical, and not yet allowed.
+package hookclient
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
+)
+
+// Client makes hooks that can be asked. It holds what all of them share.
+type Client struct {
+	resolver *net.Resolver
+	sessions tls.ClientSessionCache
+}
+
+// New returns a client whose names are resolved by the given servers ("address:port"), or by the
+// system's resolver where there are none.
+func New(dnsServers []string) *Client {
+	return &Client{resolver: newResolver(dnsServers), sessions: tls.NewLRUClientSessionCache(1024)}
+}
+
+// Hook is one webhook, ready to be asked: by many calls at once.
+type Hook struct {
+	conf     *schema.Hook
+	primary  *target
+	fallback *target // nil without a fallback_url
+	probe    *target // nil without a probe_url
+	reader   *reader
+	lastID   atomic.Uint64 // of JSON-RPC requests and signatures
+}
+
+// target is one URL of a hook with its own connections.
+type target struct {
+	builder *builder
+	client  *fasthttp.HostClient
+	dialer  *dialer
+	secured *tls.Config // for https, here or behind a redirect
+	label   string      // the URL without its query, for logs
+}
+
+// Prepare makes project's hook h ready to be asked. It fails where h names a URL, a template or a
+// PEM file that cannot be used; the loader has checked all but the files.
+func (c *Client) Prepare(p *schema.Project, h *schema.Hook) (*Hook, error) {
+	loc, err := location(h.TZ, p.TZ)
+	if err != nil {
+		return nil, err
+	}
+	secured, err := c.tlsConfig(h.TLS)
+	if err != nil {
+		return nil, err
+	}
+	hook := &Hook{conf: h, reader: newReader(h, p.Destinations.Region)}
+	if hook.primary, err = c.newTarget(p, h, h.URL, loc, secured); err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	if h.FallbackURL != "" {
+		if hook.fallback, err = c.newTarget(p, h, h.FallbackURL, loc, secured); err != nil {
+			return nil, fmt.Errorf("fallback_url: %w", err)
+		}
+	}
+	if h.Breaker.ProbeURL != "" {
+		probing := &schema.Hook{Method: "GET", Send: "raw", Headers: h.Headers, Auth: h.Auth}
+		if hook.probe, err = c.newTarget(p, probing, h.Breaker.ProbeURL, loc, secured); err != nil {
+			return nil, fmt.Errorf("breaker.probe_url: %w", err)
+		}
+	}
+	return hook, nil
+}
+
+// Close lets go of the idle connections. Requests under way end as they would.
+func (h *Hook) Close() {
+	for _, t := range []*target{h.primary, h.fallback, h.probe} {
+		if t != nil {
+			t.client.CloseIdleConnections()
+		}
+	}
+}
+
+const (
+	// idleConn is below the keep-alive time of the servers in common use (5 s with Apache and
+	// node), so that a connection is rarely closed under a request.
+	idleConn = 4 * time.Second
+	// answerHeader bounds an answer's status line and headers, in bytes.
+	answerHeader = 8 << 10
+	// spareConns are the connections beyond max_in_flight: for probes, and for those that a
+	// timed-out request has not let go of yet.
+	spareConns = 16
+)
+
+func (c *Client) newTarget(p *schema.Project, h *schema.Hook, rawURL string, loc *time.Location, secured *tls.Config) (*target, error) {
+	b, err := newBuilder(h, rawURL, loc)
+	if err != nil {
+		return nil, err
+	}
+	label, _, _ := strings.Cut(rawURL, "?")
+	t := &target{builder: b, label: label, secured: secured}
+	t.dialer = &dialer{resolver: c.resolver, allowPrivate: p.AllowPrivateHooks}
+	if b.isTLS {
+		t.dialer.tls = secured
+	}
+	t.client = newHostClient(b.addr, b.isTLS, t.dialer, h.MaxInFlight+spareConns, h.MaxAnswer)
+	return t, nil
+}
+
+// newHostClient sets fasthttp up so that it dials by d, repeats nothing of its own accord, and
+// keeps to the deadline of each request.
+func newHostClient(addr string, isTLS bool, d *dialer, maxConns, maxAnswer int) *fasthttp.HostClient {
+	return &fasthttp.HostClient{
+		Addr:                      addr,
+		IsTLS:                     isTLS,
+		TLSConfig:                 d.tls,
+		DialTimeout:               d.dial,
+		NoDefaultUserAgentHeader:  true,
+		MaxConns:                  maxConns,
+		MaxIdleConnDuration:       idleConn,
+		MaxIdemponentCallAttempts: 1,
+		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
+		ReadBufferSize:            answerHeader,
+		MaxResponseBodySize:       maxAnswer,
+		DisablePathNormalizing:    true,
+		SecureErrorLogMessage:     true, // errors quote no header
+	}
+}
+
+func (c *Client) tlsConfig(t schema.TLS) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, ClientSessionCache: c.sessions, NextProtos: []string{"http/1.1"}}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("tls.ca: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.ca: %s holds no PEM certificate", t.CA)
+		}
+	}
+	if t.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	if t.CA != "" || t.Cert != "" {
+		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(32) // one trust, one cache
+	}
+	return cfg, nil
+}
+
+// location returns the first zone that is named, else UTC.
+func location(names ...string) (*time.Location, error) {
+	for _, name := range names {
+		if name != "" {
+			loc, err := time.LoadLocation(name)
+			if err != nil {
+				return nil, fmt.Errorf("tz: %w", err)
+			}
+			return loc, nil
+		}
+	}
+	return time.UTC, nil
+}
+
+// Probe asks the probe_url whether the hook is well again: any 2xx is a yes. Without a probe_url
+// it fails. Deadline is the instant by which it returns.
+func (h *Hook) Probe(deadline time.Time) error {
+	if h.probe == nil {
+		return errors.New("the hook has no breaker.probe_url")
+	}
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
+	var none schema.Call
+	h.probe.builder.build(req, &none, time.Now(), h.lastID.Add(1))
+	if err := h.probe.client.DoDeadline(req, resp, deadline); err != nil {
+		_, detail := classify(err)
+		return errors.New(detail)
+	}
+	if s := resp.StatusCode(); s < 200 || s > 299 {
+		return fmt.Errorf("status %d; want 2xx", s)
+	}
+	return nil
+}
+
+// sameOrigin reports whether two URLs have one scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host)
+}

@@ -1,0 +1,258 @@
+package hookclient
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
+)
+
+// builder builds the requests of one hook to one URL. All that can be done before a call is done in
+// newBuilder; build fills in what the call brings. A builder is safe for concurrent use.
+type builder struct {
+	address
+	loc    *time.Location
+	layout string // of dates
+
+	header  fasthttp.RequestHeader // what is the same in every request
+	headers headerList             // the same as a list
+	tagged  []taggedHeader
+	signer  *signer // nil without a signature
+
+	// The body is head, the parameters or the template, then tail; the parameters travel in the
+	// query or in headers where place says so.
+	place      place
+	params     params
+	template   pieces // nil without one
+	head, tail string
+	rpc        bool // the tail ends with the request's id
+
+	secrets []string // constants not to be shown, as they are written
+}
+
+// place is where a request has its parameters.
+type place uint8
+
+const (
+	inBody place = iota
+	inQuery
+	inHeaders
+	nowhere // the body is a template, or there is none
+)
+
+// defaultLayout is the documented form of the date, "2018-08-13 11:11:11".
+const defaultLayout = "2006-01-02 15:04:05"
+
+// newBuilder reads all that h says about its requests, to be sent to rawURL, which is one of its
+// URLs. Dates that the PBX does not give are written in loc; nil is UTC. An error names the key of
+// the configuration that cannot be used, except for the URL itself, whose key the caller knows.
+func newBuilder(h *schema.Hook, rawURL string, loc *time.Location) (*builder, error) {
+	b := &builder{loc: loc}
+	if loc == nil {
+		b.loc = time.UTC
+	}
+	err := b.address.read(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	if b.layout, err = dateLayout(h.DateFormat, defaultLayout); err != nil {
+		return nil, err
+	}
+	method := strings.ToUpper(h.Method)
+	if !slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, method) {
+		return nil, fmt.Errorf("method: found %q; want GET, POST, PUT, PATCH or DELETE", h.Method)
+	}
+	contentType, err := b.shape(h, method)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.readHeaders(h, method, contentType); err != nil {
+		return nil, err
+	}
+	if err := b.readParams(h); err != nil {
+		return nil, err
+	}
+	b.signer, err = newSigner(h.Sign, h.Sign2)
+	return b, err
+}
+
+// shape settles where the parameters go and what stands around them. It returns the content type
+// of the body, "" where there is none.
+func (b *builder) shape(h *schema.Hook, method string) (contentType string, err error) {
+	inURL := method == "GET" || method == "DELETE"
+	switch h.Send {
+	case "http":
+		if b.params.style = &formStyle; inURL {
+			b.place = inQuery
+			return "", noTemplate(h)
+		}
+		contentType = "application/x-www-form-urlencoded"
+	case "headers":
+		b.params.style, b.place = &headerStyle, inHeaders
+		return "", noTemplate(h)
+	case "json":
+		// A GET has its parameters in the address: there the document says that "http or json makes
+		// no difference", and its handler reads $_GET.
+		if method == "GET" && h.Body == "" {
+			b.params.style, b.place = &formStyle, inQuery
+			return "", nil
+		}
+		b.params.style, b.head, b.tail = &jsonStyle, "{", "}"
+		contentType = "application/json"
+	case "json-rpc":
+		if h.RPCMethod == "" {
+			return "", errors.New("rpc_method: empty; want the method to call")
+		}
+		b.rpc, b.params.style = true, &jsonStyle
+		b.head = `{"jsonrpc":"2.0","method":"` + string(appendJSON(nil, h.RPCMethod)) + `","params":`
+		b.tail = `,"id":`
+		if h.Body == "" {
+			b.head, b.tail = b.head+"{", "}"+b.tail
+		}
+		contentType = "application/json"
+	case "form":
+		b.params.style, contentType = &formStyle, "application/x-www-form-urlencoded"
+	case "xml":
+		b.params.style, b.head, b.tail = &xmlStyle, "<request>", "</request>"
+		contentType = "application/xml"
+	case "raw":
+		b.place = nowhere
+		if h.Body == "" {
+			return "", nil
+		}
+		contentType = "text/plain; charset=utf-8"
+	default:
+		return "", fmt.Errorf("send: found %q; want http, headers, json, json-rpc, form, xml or raw", h.Send)
+	}
+	return b.readTemplate(h, contentType)
+}
+
+func noTemplate(h *schema.Hook) error {
+	if h.Body == "" {
+		return nil
+	}
+	return fmt.Errorf("body: %s with send %s has no body; want json, form, xml or raw", h.Method, h.Send)
+}
+
+// readTemplate puts the hook's own body, where it has one, in the parameters' place.
+func (b *builder) readTemplate(h *schema.Hook, implied string) (contentType string, err error) {
+	contentType = implied
+	switch h.ContentType {
+	case "":
+	case "none":
+		contentType = ""
+	default:
+		contentType = h.ContentType
+	}
+	if h.Body == "" {
+		return contentType, nil
+	}
+	// Only a raw body is what its content type says; the others are what send says.
+	escapedFor := implied
+	if h.Send == "raw" {
+		escapedFor = contentType
+		for name, value := range h.Headers {
+			if strings.EqualFold(name, "Content-Type") {
+				escapedFor = value.Reveal()
+			}
+		}
+	}
+	if !b.rpc {
+		b.head, b.tail = "", ""
+	}
+	b.place = nowhere
+	if b.template, err = readBody(h.Body, escapedFor); err != nil {
+		return "", fmt.Errorf("body: %w", err)
+	}
+	return contentType, nil
+}
+
+func (b *builder) readHeaders(h *schema.Hook, method, contentType string) (err error) {
+	if b.headers, err = headersOf(h, b.user, contentType); err != nil {
+		return err
+	}
+	// Names go out as they were configured, and no Content-Type is made up where none is wanted.
+	b.header.DisableNormalizing()
+	b.header.SetNoDefaultContentType(true)
+	b.header.SetMethod(method)
+	b.header.SetHost(b.hostHeader)
+	b.tagged, err = setHeaders(&b.header, b.headers)
+	return err
+}
+
+func (b *builder) readParams(h *schema.Hook) (err error) {
+	if b.place == nowhere {
+		return nil
+	}
+	c := compiler{style: b.params.style, layout: b.layout}
+	if len(h.Params) == 0 {
+		b.params.fields, b.params.customs = c.catalogue(), true
+	} else if b.params.fields, err = c.rules(h.Params, "", "params"); err != nil {
+		return err
+	}
+	if b.place == inHeaders {
+		b.params.fields = slices.DeleteFunc(b.params.fields, func(f field) bool { return b.taken(f.open) })
+	}
+	b.secrets = secretConstants(b.params.style, h.Params)
+	return nil
+}
+
+// build fills req, which must be new or reset, with the whole request for call c: method, address,
+// headers and body. now is the date where the PBX gave none, and the signature's time. id is the
+// JSON-RPC id, and part of the signature's message id. Nothing in req points to c's memory.
+func (b *builder) build(req *fasthttp.Request, c *schema.Call, now time.Time, id uint64) {
+	f := fillings.Get().(*filling)
+	f.call, f.now = c, now.In(b.loc)
+
+	b.header.CopyTo(&req.Header)
+	req.UseHostHeader = true
+	if b.place == inQuery {
+		b.address.fill(req, f, &b.params, b.layout)
+	} else {
+		b.address.fill(req, f, nil, b.layout)
+	}
+	addTagged(&req.Header, b.tagged, f, b.layout)
+	if b.place == inHeaders {
+		b.addParams(&req.Header, f)
+	}
+	if c.Traceparent != "" && b.headers.index("traceparent") < 0 {
+		f.addHeader(&req.Header, "traceparent", c.Traceparent)
+	}
+	f.out = b.appendBody(f.out[:0], f, id)
+	req.SetBody(f.out)
+	if b.signer != nil {
+		b.sign(req, f, id, now)
+	}
+	f.release()
+}
+
+func (b *builder) appendBody(body []byte, f *filling, id uint64) []byte {
+	body = append(body, b.head...)
+	if b.place == inBody {
+		body = b.params.append(body, f, false)
+	} else {
+		body = b.template.append(body, f, b.layout)
+	}
+	body = append(body, b.tail...)
+	if b.rpc {
+		body = strconv.AppendUint(body, id, 10)
+		body = append(body, '}')
+	}
+	return body
+}
+
+// sign adds the Standard Webhooks headers for the body in f.out.
+func (b *builder) sign(req *fasthttp.Request, f *filling, id uint64, now time.Time) {
+	f.val = appendMessageID(f.val[:0], f.call.ID(), id)
+	f.line = strconv.AppendInt(f.line[:0], now.Unix(), 10)
+	req.Header.AddBytesV(headerWebhookID, f.val)
+	req.Header.AddBytesV(headerWebhookTimestamp, f.line)
+	f.line = b.signer.appendSignatures(f.line[:0], view(f.val), now, f.out)
+	req.Header.AddBytesV(headerWebhookSignature, f.line)
+}

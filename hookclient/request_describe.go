@@ -1,0 +1,134 @@
+package hookclient
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
+)
+
+// describedBody is how much of a body describe shows, in bytes.
+const describedBody = 2 << 10
+
+// describe writes a request that build made as text for a person: request line, headers, body,
+// without secrets and without characters that a terminal would act on. It is not for the hot path.
+func (b *builder) describe(req *fasthttp.Request) string {
+	var text strings.Builder
+	path, query, asks := strings.Cut(string(req.URI().RequestURI()), "?")
+	fmt.Fprintf(&text, "%s %s", req.Header.Method(), path)
+	if asks {
+		text.WriteString("?" + maskQuery(query))
+	}
+	text.WriteString(" HTTP/1.1\n")
+	for name, value := range req.Header.All() {
+		fmt.Fprintf(&text, "%s: %s\n", name, b.shownHeader(string(name), string(value)))
+	}
+	if body := string(req.Body()); body != "" {
+		text.WriteString("\n" + cutBody(b.hideConstants(body)))
+	}
+	return printable(b.hideConstants(text.String()))
+}
+
+const masked = "***"
+
+// shownHeader is a header's value as it may be seen: configured values are secrets unless they are
+// of a kind that never is.
+func (b *builder) shownHeader(name, value string) string {
+	switch strings.ToLower(name) {
+	case "accept", "accept-encoding", "accept-language", "content-type", "user-agent", "host":
+		return value
+	case "authorization":
+		scheme, _, _ := strings.Cut(value, " ")
+		if scheme == "Basic" || scheme == "Bearer" {
+			return scheme + " " + masked
+		}
+		return masked
+	case "cookie", "proxy-authorization", headerWebhookSignature:
+		return masked
+	}
+	if i := b.headers.index(name); i >= 0 && b.headers[i].configured || soundsSecret(name) {
+		return masked
+	}
+	return value
+}
+
+// soundsSecret tells a name whose value is likely to be a credential.
+func soundsSecret(name string) bool {
+	name = strings.ToLower(name)
+	switch name {
+	case "key", "sign", "sig", "pass", "pwd", "auth":
+		return true
+	}
+	for _, word := range []string{"token", "secret", "password", "passwd", "api_key", "apikey", "api-key", "signature", "authorization"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// maskQuery hides the values of a query whose names sound secret.
+func maskQuery(query string) string {
+	pairs := strings.Split(query, "&")
+	for i, pair := range pairs {
+		if name, value, _ := strings.Cut(pair, "="); value != "" && soundsSecret(name) {
+			pairs[i] = name + "=" + masked
+		}
+	}
+	return strings.Join(pairs, "&")
+}
+
+// secretConstants returns the literal text of parameters whose names sound secret, as it is written
+// in the request. Pieces of under four characters are let be: hiding them would only garble the rest.
+func secretConstants(s *style, rules []schema.ParamRule) []string {
+	var found []string
+	for i := range rules {
+		rule := &rules[i]
+		found = append(found, secretConstants(s, rule.Object)...)
+		if rule.Value == nil || rule.Hash != "" || !soundsSecret(rule.Name) {
+			continue
+		}
+		t, err := schema.ParseTemplate(*rule.Value)
+		if err != nil {
+			continue // newBuilder has refused it already
+		}
+		for _, part := range t.Parts() {
+			if text := string(s.escape(nil, part.Literal)); len(text) >= 4 {
+				found = append(found, text)
+			}
+		}
+	}
+	return found
+}
+
+func (b *builder) hideConstants(text string) string {
+	for _, secret := range b.secrets {
+		text = strings.ReplaceAll(text, secret, masked)
+	}
+	return text
+}
+
+func cutBody(body string) string {
+	if len(body) <= describedBody {
+		return body
+	}
+	n := describedBody
+	for n > 0 && !utf8.RuneStart(body[n]) {
+		n--
+	}
+	return fmt.Sprintf("%s… (%d bytes in all)", body[:n], len(body))
+}
+
+// printable replaces what a terminal might take for a command.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
+}

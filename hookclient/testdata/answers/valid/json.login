@@ -1,0 +1,1 @@
+{"dst_phone":"operator-1"}

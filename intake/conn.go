@@ -1,0 +1,170 @@
+package intake
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// conns is a listener that knows its open connections: it holds their number below a limit, and
+// can end the idle ones or all of them, which fasthttp's own shutdown leaves running.
+type conns struct {
+	limit func() int
+	// turnedAway counts connections that found the house full.
+	turnedAway atomic.Uint64
+
+	mu      sync.Mutex // guards what follows
+	ln      net.Listener
+	stopped bool
+	open    map[*conn]struct{}
+}
+
+// listen takes ln over. It returns false, ln closed, where stopListening came first.
+func (l *conns) listen(ln net.Listener) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		_ = ln.Close()
+		return false
+	}
+	l.ln, l.open = ln, make(map[*conn]struct{})
+	return true
+}
+
+// Accept waits for the next connection there is room for. It outlives a lack of file descriptors,
+// which fasthttp would take for the listener's end.
+func (l *conns) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.ln.Accept()
+		switch {
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			time.Sleep(20 * time.Millisecond)
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if c := l.admit(nc); c != nil {
+			return c, nil
+		}
+		l.turnedAway.Add(1)
+		turnAway(nc)
+	}
+}
+
+func (l *conns) admit(nc net.Conn) *conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.open) >= l.limit() {
+		return nil
+	}
+	c := &conn{Conn: nc, all: l}
+	l.open[c] = struct{}{}
+	return c
+}
+
+// turnAway says why and hangs up. A new connection's send buffer is empty, so nothing blocks.
+func turnAway(nc net.Conn) {
+	_ = nc.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	_, _ = io.WriteString(nc, houseFull)
+	_ = nc.Close()
+}
+
+var houseFull = func() string {
+	body := string(appendFaultJSON(nil, &fault{code: codeOverloaded, message: "intake.max_connections are open"})) + "\n"
+	return "HTTP/1.1 503 Service Unavailable\r\nServer: hookswitch\r\nConnection: close\r\n" +
+		"Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
+}()
+
+// Close and Addr make conns a net.Listener.
+func (l *conns) Close() error   { l.stopListening(); return nil }
+func (l *conns) Addr() net.Addr { return l.ln.Addr() }
+
+func (l *conns) stopListening() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	if l.ln != nil {
+		_ = l.ln.Close()
+	}
+}
+
+func (l *conns) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
+// endIdle makes the read that an idle connection waits in fail, so that fasthttp closes it. One
+// that has begun to read a request is left to answer it.
+func (l *conns) endIdle() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		c.endIfIdle()
+	}
+}
+
+// closeAll closes every connection, mid-answer too, and returns how many there were.
+func (l *conns) closeAll() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.open)
+	for c := range l.open {
+		_ = c.Conn.Close()
+	}
+	clear(l.open)
+	return n
+}
+
+// conn is one PBX's connection.
+type conn struct {
+	net.Conn
+	all *conns
+	// linger: what was sent is not all read. Only the goroutine that serves it touches this.
+	linger bool
+
+	// mu guards busy, and keeps endIfIdle from undoing the read deadline that fasthttp sets right
+	// after it reports the connection active.
+	mu   sync.Mutex
+	busy bool
+}
+
+func (c *conn) setState(state fasthttp.ConnState) {
+	c.mu.Lock()
+	c.busy = state == fasthttp.StateActive
+	c.mu.Unlock()
+}
+
+func (c *conn) endIfIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.busy {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// Close closes, after a moment's reading where the client is still sending: closing on unread data
+// resets the connection, and the answer may be lost with it (RFC 9112, 9.6).
+func (c *conn) Close() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && c.linger {
+		_ = half.CloseWrite()
+		_ = c.SetReadDeadline(time.Now().Add(lingerTime))
+		_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
+	}
+	c.all.mu.Lock()
+	delete(c.all.open, c)
+	c.all.mu.Unlock()
+	return c.Conn.Close()
+}
+
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 4 << 20
+)

@@ -1,0 +1,74 @@
+package intake
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
+)
+
+// format is a dialect's place in the list.
+type format uint8
+
+// The list. A new dialect is a constant and a line in each of the two tables here, and a file.
+const (
+	formatJSON format = iota
+	formatPlain
+	formatJSONRPC
+
+	formatCount
+)
+
+// formatNames are the dialects as a path, a parameter and a metric name them.
+var formatNames = [formatCount]string{formatJSON: "json", formatPlain: "plain", formatJSONRPC: "json-rpc"}
+
+var dialects = [formatCount]dialect{formatJSON: jsonDialect, formatPlain: plainDialect, formatJSONRPC: jsonRPCDialect}
+
+// dialect is one way in which PBXes ask and are answered.
+type dialect struct {
+	contentType string
+	// read fills q from the request's body; the query has been read. readBody, but for a dialect
+	// whose questions have a form of their own.
+	read func(q *question, ctx *fasthttp.RequestCtx) *fault
+	// decision and fault append the answer to dst. A decision that is NotFound comes as a fault.
+	decision func(dst []byte, q *question, d *schema.Decision) []byte
+	fault    func(dst []byte, q *question, f *fault) []byte
+	// status is the HTTP status of a fault: httpStatus, but for a PBX that reads only 200.
+	status func(f *fault) int
+}
+
+// formatNamed finds a dialect by its name.
+func formatNamed(name []byte) (format, *fault) {
+	for f := range formatNames {
+		if string(name) == formatNames[f] {
+			return format(f), nil
+		}
+	}
+	return formatJSON, badField("format", "no such format; want "+strings.Join(formatNames[:], ", "))
+}
+
+// formatAccepted finds the dialect that an Accept header asks for: the first media type in it that
+// is one dialect's own; JSON where there is none. Weights are not read: no PBX was seen sending any.
+func formatAccepted(accept []byte) format {
+	for len(accept) > 0 {
+		var media []byte
+		media, accept, _ = bytes.Cut(accept, []byte(","))
+		switch string(mediaType(media)) {
+		case "application/json":
+			return formatJSON
+		case "text/plain":
+			return formatPlain
+		case "application/json-rpc":
+			return formatJSONRPC
+		}
+	}
+	return formatJSON
+}
+
+// mediaType drops a media type's parameters.
+func mediaType(header []byte) []byte {
+	media, _, _ := bytes.Cut(header, []byte(";"))
+	return bytes.TrimSpace(media)
+}

@@ -1,0 +1,116 @@
+package router
+
+import (
+	"time"
+
+	"hookswitch/schema"
+)
+
+// ask asks hook h and takes up its answer; where that fails, what may stand in for it. False means
+// that the walk has to go on without.
+func (w *walk) ask(h *hook) bool {
+	w.d.Hook = h.conf.ID
+	if !w.note(h) {
+		w.fail(schema.ReasonLoop, "hook "+h.conf.ID+" has been asked about this call before")
+		return w.standIn(h)
+	}
+	setUnsaid(w.call, schema.ParamCallRoute, h.route)
+	a := &w.d.Answer
+	a.Schema, a.Destinations = "", a.Destinations[:0]
+	w.consult(h, a)
+	if a.Reason != schema.ReasonOK {
+		w.fail(a.Reason, a.Detail)
+		return w.standIn(h)
+	}
+	if w.take(h, a) {
+		return true
+	}
+	return w.standIn(h)
+}
+
+// note records that h is being asked; false means that it was, or that enough others were.
+func (w *walk) note(h *hook) bool {
+	for _, before := range w.asked[:w.hooks] {
+		if before == h {
+			return false
+		}
+	}
+	if w.hooks == maxHooks {
+		return false
+	}
+	w.asked[w.hooks] = h
+	w.hooks++
+	return true
+}
+
+// consult has the hook asked, if its breaker and its bulkhead let it and there is time.
+func (w *walk) consult(h *hook, a *schema.Answer) {
+	now := time.Now()
+	deadline := w.deadline(now, h.conf.RequestTimeout)
+	if !now.Before(deadline) {
+		a.Reason, a.Detail = schema.ReasonTimeout, "the PBX's own patience was over before the hook was asked"
+		return
+	}
+	if !h.bulkhead.enter() {
+		a.Reason, a.Detail = schema.ReasonOverloaded, "max_in_flight calls are waiting for this hook already"
+		return
+	}
+	defer h.bulkhead.leave()
+	asked := h.breaker.run(now, func() bool {
+		h.asker.Ask(w.call, deadline, a)
+		took := time.Since(now)
+		h.metrics.asked(a, took)
+		return ailing(a.Reason, a.Attempts) || h.breaker.slow(took)
+	})
+	if !asked {
+		a.Reason, a.Detail = schema.ReasonBreakerOpen, "the hook has failed too often, and is being left alone for a while"
+	}
+	w.sayAttempts(a)
+}
+
+// ailing tells the failures that speak against the hook's health from answers that are merely of
+// no use: a 4xx other than 408 and 429 comes from a webhook that is well and was asked wrongly.
+func ailing(reason schema.Reason, attempts []schema.Attempt) bool {
+	switch reason {
+	case schema.ReasonTimeout, schema.ReasonConnectError, schema.ReasonTLSError, schema.ReasonDNSError, schema.ReasonBadAnswer:
+		return true
+	case schema.ReasonBadStatus:
+		if len(attempts) == 0 {
+			return true
+		}
+		status := attempts[len(attempts)-1].Status
+		return status < 400 || status >= 500 || status == 408 || status == 429
+	}
+	return false
+}
+
+// take makes the decision of a good answer: the scheme that it names, or the destinations that the
+// policy lets pass.
+func (w *walk) take(h *hook, a *schema.Answer) bool {
+	if a.Schema != "" {
+		s := w.project.schemes[a.Schema]
+		if s == nil {
+			w.fail(schema.ReasonUnknownSchema, "the answer names schema "+a.Schema+", which the project does not have")
+			return false
+		}
+		w.d.Source, w.d.Reason, w.d.Detail = schema.SourceHook, schema.ReasonOK, ""
+		return w.follow(s, schema.SourceHook)
+	}
+	kept, reason, detail := w.project.policy.check(a.Destinations, w.call.Callee(), &w.d.Warnings)
+	if reason != schema.ReasonOK {
+		w.fail(reason, detail)
+		return false
+	}
+	w.dial(h, kept, schema.SourceHook)
+	w.d.Reason, w.d.Detail = schema.ReasonOK, ""
+	if h.conf.LastGood > 0 {
+		h.lastGood.keep(w.call.Callee(), kept, time.Now(), h.conf.LastGood)
+	}
+	return true
+}
+
+// dial makes the decision's one step: the destinations ring together for the hook's ring timeout.
+func (w *walk) dial(h *hook, list []schema.Destination, source schema.Source) {
+	w.d.Source, w.d.Schema = source, ""
+	w.d.Steps = append(w.d.Steps[:0], schema.DecidedStep{Dial: list, Strategy: schema.All, Timeout: h.conf.RingTimeout})
+}

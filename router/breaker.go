@@ -1,0 +1,170 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"hookswitch/schema"
+)
+
+// breaker leaves a failing hook alone for a while. gobreaker counts and changes state; around it
+// stand the rules that it has none for: slow answers, an open time that grows, recovery probes that
+// are no caller's, and an operator's hand.
+type breaker struct {
+	conf      *schema.Breaker
+	slowAfter time.Duration
+	gb        *gobreaker.CircuitBreaker[struct{}]
+
+	// openUntil is when calls may come through again, in Unix nanoseconds: 0 while closed, never
+	// while a background probe is to close it.
+	openUntil atomic.Int64
+	openings  atomic.Int32 // in a row, without a recovery between
+	forced    atomic.Int32 // one of the forced… constants
+
+	probe  func(deadline time.Time) error
+	probed time.Duration // a probe's patience
+	opened func()
+	ended  context.Context // done when the hook is gone
+	close  context.CancelFunc
+}
+
+const (
+	forcedNot int32 = iota
+	forcedOpen
+	forcedClosed
+
+	untilProbed = int64(1<<63 - 1)
+)
+
+// newBreaker returns h's breaker. probe asks the hook's probe_url; opened is called at each
+// opening, and must be quick.
+func newBreaker(h *schema.Hook, probe func(time.Time) error, opened func()) *breaker {
+	b := &breaker{conf: &h.Breaker, probe: probe, probed: h.RequestTimeout, opened: opened}
+	b.slowAfter = time.Duration(float64(h.RequestTimeout) * h.Breaker.SlowCall)
+	b.ended, b.close = context.WithCancel(context.Background())
+	b.force(h.Breaker.State)
+	b.gb = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests:   uint32(h.Breaker.Probes),
+		Interval:      h.Breaker.Window,
+		BucketPeriod:  h.Breaker.Window / 10,
+		Timeout:       time.Millisecond, // openUntil holds calls back; this only has to be over by then
+		ReadyToTrip:   b.tripped,
+		OnStateChange: b.changed,
+	})
+	return b
+}
+
+var errAiling = errors.New("ailing")
+
+// run calls ask, unless the breaker is open, and counts what it reports: true for a failure. It
+// reports whether ask was called. Should ask panic, that counts as a failure, and goes on up.
+func (b *breaker) run(now time.Time, ask func() (failed bool)) bool {
+	switch b.forced.Load() {
+	case forcedOpen:
+		return false
+	case forcedClosed:
+		ask()
+		return true
+	}
+	if b.openUntil.Load() > now.UnixNano() {
+		return false
+	}
+	_, err := b.gb.Execute(func() (struct{}, error) {
+		if ask() {
+			return struct{}{}, errAiling
+		}
+		return struct{}{}, nil
+	})
+	return err == nil || err == errAiling
+}
+
+// slow reports whether an answer that took this long counts as a failure.
+func (b *breaker) slow(took time.Duration) bool { return b.conf.SlowCall > 0 && took > b.slowAfter }
+
+// tripped decides whether to open, under gobreaker's lock.
+func (b *breaker) tripped(c gobreaker.Counts) bool {
+	if b.conf.Failures > 0 && int(c.ConsecutiveFailures) >= b.conf.Failures {
+		return true
+	}
+	return b.conf.FailureRate > 0 && int(c.Requests) >= b.conf.MinCalls &&
+		float64(c.TotalFailures) >= b.conf.FailureRate*float64(c.Requests)
+}
+
+// changed follows gobreaker's state, under its lock: it must not call back.
+func (b *breaker) changed(_ string, _, to gobreaker.State) {
+	switch to {
+	case gobreaker.StateOpen:
+		b.opened()
+		n := b.openings.Add(1)
+		if b.conf.ProbeURL == "" {
+			b.openUntil.Store(time.Now().Add(openFor(b.conf, int(n))).UnixNano())
+		} else if b.openUntil.Swap(untilProbed) != untilProbed {
+			go b.recover()
+		}
+	case gobreaker.StateClosed:
+		b.openings.Store(0)
+		b.openUntil.Store(0)
+	}
+}
+
+// openFor is how long the nth opening in a row lasts: twice as long each time, up to the limit, and
+// up to a fifth shorter, so that many instances do not come back at once.
+func openFor(conf *schema.Breaker, n int) time.Duration {
+	d := conf.OpenFor
+	for ; n > 1 && d < conf.OpenForMax; n-- {
+		d *= 2
+	}
+	d = min(d, max(conf.OpenForMax, conf.OpenFor))
+	return d - time.Duration(rand.Int64N(int64(d)/5+1))
+}
+
+// recover asks the probe_url, once in open_for, until it is well; only then do calls come through.
+func (b *breaker) recover() {
+	timer := time.NewTimer(openFor(b.conf, 1))
+	defer timer.Stop()
+	for {
+		select {
+		case <-b.ended.Done():
+			return
+		case <-timer.C:
+		}
+		for range b.conf.Probes {
+			// The state changes through gobreaker, so that its counts begin anew.
+			_, err := b.gb.Execute(func() (struct{}, error) { return struct{}{}, b.probe(time.Now().Add(b.probed)) })
+			if err != nil {
+				break
+			}
+		}
+		if b.openUntil.Load() == 0 {
+			return
+		}
+		timer.Reset(openFor(b.conf, 1))
+	}
+}
+
+// force sets an operator's choice: "open", "closed", or "auto" to leave it to the counts.
+func (b *breaker) force(state string) {
+	b.forced.Store(map[string]int32{"open": forcedOpen, "closed": forcedClosed}[state])
+}
+
+// state names what a call would meet now: closed, half_open or open.
+func (b *breaker) state(now time.Time) string {
+	switch b.forced.Load() {
+	case forcedOpen:
+		return "open"
+	case forcedClosed:
+		return "closed"
+	}
+	switch until := b.openUntil.Load(); {
+	case until == 0:
+		return "closed"
+	case until > now.UnixNano():
+		return "open"
+	}
+	return "half_open"
+}

@@ -1,0 +1,162 @@
+package router
+
+import (
+	"fmt"
+	"strings"
+
+	"hookswitch/schema"
+)
+
+// policy is what a project's hooks may have dialled.
+type policy struct {
+	allow, deny rules
+	// limited: there is an allow list, so that what it does not name is refused.
+	limited bool
+	max     int
+}
+
+// rules are destinations' patterns, by kind.
+type rules struct {
+	prefixes []string  // of numbers, without "+"
+	sip      []sipRule // sip:USER@DOMAIN
+	logins   []string  // login:PATTERN
+}
+
+type sipRule struct{ user, domain string }
+
+func newPolicy(conf *schema.Destinations) policy {
+	return policy{allow: newRules(conf.Allow), deny: newRules(conf.Deny), limited: len(conf.Allow) > 0, max: conf.Max}
+}
+
+func newRules(texts []string) rules {
+	var r rules
+	for _, text := range texts {
+		if rest, ok := strings.CutPrefix(text, "sip:"); ok {
+			user, domain, _ := strings.Cut(rest, "@")
+			r.sip = append(r.sip, sipRule{user, strings.ToLower(domain)})
+		} else if rest, ok := strings.CutPrefix(text, "login:"); ok {
+			r.logins = append(r.logins, rest)
+		} else {
+			r.prefixes = append(r.prefixes, strings.TrimPrefix(text, "+"))
+		}
+	}
+	return r
+}
+
+// allows reports whether d may be dialled. Without an allow list numbers pass; SIP addresses and
+// logins pass only where listed, so that a word like "Error" is never dialled. Deny wins.
+func (p *policy) allows(d *schema.Destination) bool {
+	if p.deny.match(d) {
+		return false
+	}
+	if !p.limited {
+		return d.Kind == schema.KindNumber
+	}
+	return p.allow.match(d)
+}
+
+func (r *rules) match(d *schema.Destination) bool {
+	switch d.Kind {
+	case schema.KindNumber:
+		for _, prefix := range r.prefixes {
+			if strings.HasPrefix(d.User, prefix) {
+				return true
+			}
+		}
+	case schema.KindSIP:
+		for i := range r.sip {
+			if glob(r.sip[i].user, d.User, false) && glob(r.sip[i].domain, d.Host, true) {
+				return true
+			}
+		}
+	case schema.KindLogin:
+		for _, pattern := range r.logins {
+			if glob(pattern, d.User, false) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// check keeps, in place and in order, the destinations that may be dialled; what it drops is named
+// in warnings. It refuses an answer of which nothing is left, or too much.
+func (p *policy) check(list []schema.Destination, callee string, warnings *[]string) ([]schema.Destination, schema.Reason, string) {
+	kept, loops, forbidden := list[:0], 0, 0
+	called := schema.Digits(callee)
+	for i := range list {
+		d := list[i]
+		switch {
+		case d.Kind == schema.KindNumber && d.User == called, d.Kind != schema.KindSIP && d.User == callee:
+			loops++
+			warn(warnings, d, "it is the number that was called")
+		case !p.allows(&d):
+			forbidden++
+			warn(warnings, d, "not allowed by the project's destinations")
+		case contains(kept, &d):
+			warn(warnings, d, "it stands in the answer twice")
+		case len(kept) == p.max:
+			return nil, schema.ReasonForbiddenDestination, fmt.Sprintf("the answer has more than %d destinations (destinations.max)", p.max)
+		default:
+			kept = append(kept, d)
+		}
+	}
+	switch {
+	case len(kept) > 0:
+		return kept, schema.ReasonOK, ""
+	case forbidden == 0 && loops > 0:
+		return nil, schema.ReasonLoop, "the answer sends the call back to the number that was called"
+	default:
+		return nil, schema.ReasonForbiddenDestination, "the project's destinations.allow and deny let none of the answer's destinations pass"
+	}
+}
+
+// maxWarnings bounds what one answer can make a decision say.
+const maxWarnings = 20
+
+func warn(warnings *[]string, d schema.Destination, why string) {
+	if len(*warnings) < maxWarnings {
+		*warnings = append(*warnings, fmt.Sprintf("%s dropped: %s", d, why))
+	}
+}
+
+func contains(list []schema.Destination, d *schema.Destination) bool {
+	for i := range list {
+		if list[i].Same(*d) {
+			return true
+		}
+	}
+	return false
+}
+
+// glob reports whether text matches pattern, in which * stands for any run of characters. The
+// pattern of a domain is lower-case, and fold makes the text so.
+func glob(pattern, text string, fold bool) bool {
+	p, t, star, mark := 0, 0, -1, 0
+	for t < len(text) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, t
+			p++
+		case p < len(pattern) && pattern[p] == lower(text[t], fold):
+			p++
+			t++
+		case star >= 0: // let the last star take one more
+			mark++
+			p, t = star+1, mark
+		default:
+			return false
+		}
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
+}
+
+func lower(c byte, fold bool) byte {
+	if fold && c >= 'A' && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}

@@ -1,0 +1,131 @@
+// Package router decides where a call goes: it finds the project and number, walks the forwarding
+// scheme, has a hook asked through that hook's own breaker and bulkhead, checks what came back
+// against the owner's policy, and falls back where anything is amiss. It speaks no PBX's dialect
+// and opens no connection; both are its callers' and its Askers' business.
+package router
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"hookswitch/schema"
+)
+
+// Asker asks one hook. hookclient.Hook is the one there is; the interface keeps the router off the
+// network. Many calls may ask at once.
+type Asker interface {
+	// Ask fills a with the hook's answer or a named failure, by the deadline.
+	Ask(call *schema.Call, deadline time.Time, a *schema.Answer)
+	// Probe asks the hook's probe_url; nil means that the hook is well.
+	Probe(deadline time.Time) error
+	// Close lets go of what the Asker holds while idle.
+	Close()
+}
+
+// Options are what a Router depends on.
+type Options struct {
+	// Prepare makes a hook ready to be asked.
+	Prepare func(*schema.Project, *schema.Hook) (Asker, error)
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
+	// Tracer makes a span of each decision; nil for none.
+	Tracer trace.Tracer
+	// Now is the clock of the working hours.
+	Now func() time.Time
+}
+
+// Router holds the current table and decides by it. It is safe for use by many calls at once.
+type Router struct {
+	opts    Options
+	metrics *metrics
+	table   atomic.Pointer[table]
+
+	loading sync.Mutex // one Load at a time
+	version uint64     // of the table; guarded by loading
+}
+
+// New returns a Router that knows no number until Load.
+func New(opts Options) *Router {
+	r := &Router{opts: opts}
+	r.table.Store(&table{})
+	r.metrics = newMetrics(opts.Metrics, r)
+	return r
+}
+
+// Load builds a table from the whole of cfg and, when all of it is sound, swaps it in; on an error
+// the running table stays. Calls under way finish by the table that they began with. A hook whose
+// settings have not changed keeps its connections, its breaker and its calls in flight.
+func (r *Router) Load(cfg *schema.Config) error {
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	old := r.table.Load()
+	next, err := r.build(cfg, old)
+	if err != nil {
+		return err
+	}
+	r.version++
+	next.version = r.version
+	r.table.Store(next)
+	old.retire(next)
+	r.metrics.forget(old, next)
+	return nil
+}
+
+// Close stops the background probes and lets go of idle connections.
+func (r *Router) Close() {
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	r.table.Swap(&table{}).retire(&table{})
+}
+
+// Decide makes the one decision about call and puts it into d, which has been reset. It never
+// fails: what went wrong on the way is the decision's reason, and the caller gets the fallback.
+func (r *Router) Decide(call *schema.Call, d *schema.Decision) {
+	t := r.table.Load()
+	newDecisionID(&d.ID, call.At)
+	span := r.startSpan(call, d)
+	r.decide(t, call, d)
+	d.Elapsed = time.Since(call.At)
+	r.metrics.count(d)
+	r.log(t, call, d)
+	if span != nil {
+		endSpan(span, d)
+	}
+}
+
+// decide walks, and turns a fault of our own into a fallback.
+func (r *Router) decide(t *table, call *schema.Call, d *schema.Decision) {
+	w := walk{r: r, t: t, call: call, d: d}
+	defer func() {
+		if fault := recover(); fault != nil {
+			r.metrics.panics.Inc()
+			r.opts.Log.Error("a fault of our own became a fallback; please report it",
+				zap.String("fault", fmt.Sprint(fault)), zap.ByteString("stack", debug.Stack()))
+			d.Steps, d.Source = d.Steps[:0], schema.SourceFallback
+			w.fail(schema.ReasonInternal, "a fault of our own")
+			w.lastResort()
+		}
+	}()
+	w.run()
+}
+
+// ForceBreaker sets a hook's breaker to open, closed or auto until the next change of the hook's
+// configuration. It reports whether there is such a hook.
+func (r *Router) ForceBreaker(project, hook, state string) bool {
+	p := r.table.Load().projects[project]
+	if p == nil || p.hooks[hook] == nil {
+		return false
+	}
+	p.hooks[hook].breaker.force(state)
+	return true
+}
+
+// Version returns the number of the current table: 1 after the first Load, one more after each.
+func (r *Router) Version() uint64 { return r.table.Load().version }

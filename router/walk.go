@@ -1,0 +1,267 @@
+package router
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"hookswitch/schema"
+)
+
+// walk is one decision in the making.
+type walk struct {
+	r    *Router
+	t    *table
+	call *schema.Call
+	d    *schema.Decision
+
+	project *project
+	number  *number
+	// visited are the schemes entered, asked the hooks; both so that no answer can send the walk
+	// in circles.
+	visited  [maxSchemes]*scheme
+	schemes  int
+	asked    [maxHooks]*hook
+	hooks    int
+	told     int  // attempts that the story has told of
+	fallback bool // a fallback scheme is being followed: hooks are passed over, hours too
+}
+
+// A decision enters at most maxSchemes schemes and asks at most maxHooks hooks; more is a loop.
+const (
+	maxSchemes = 16
+	maxHooks   = 8
+)
+
+// run finds where the call begins and walks from there.
+func (w *walk) run() {
+	w.d.CallID = w.call.ID()
+	start, lone := w.begin()
+	if w.project != nil {
+		w.d.Project, w.d.Dialing = w.project.conf.ID, w.project.dialing
+		w.describe()
+	}
+	switch {
+	case start != nil:
+		if !w.follow(start, schema.SourceSchema) {
+			w.lastResort()
+		}
+	case lone:
+		if !w.ask(w.project.hooks[w.call.Hook]) {
+			w.lastResort()
+		}
+	default:
+		w.lastResort()
+	}
+}
+
+// begin settles the project, and the scheme to follow; or reports that a single hook is to be
+// asked. Where neither is known it names the failure.
+func (w *walk) begin() (start *scheme, hook bool) {
+	n := w.t.lookup(w.call.Callee())
+	if w.call.Project != "" {
+		w.project = w.t.projects[w.call.Project]
+		if n != nil && n.project != w.project {
+			n = nil // another customer's number
+		}
+	} else if n != nil {
+		w.project = n.project
+	} else {
+		w.project = w.t.only
+	}
+	w.number = n
+	switch {
+	case w.project == nil:
+		w.fail(schema.ReasonUnknownNumber, "the number called belongs to no project")
+	case w.call.Hook != "":
+		if w.project.hooks[w.call.Hook] != nil {
+			return nil, true
+		}
+		w.fail(schema.ReasonUnknownSchema, "the project has no hook with the id that was asked for")
+	case w.call.Schema != "":
+		if s := w.project.schemes[w.call.Schema]; s != nil {
+			return s, false
+		}
+		w.fail(schema.ReasonUnknownSchema, "the project has no schema with the id that was asked for")
+	case n == nil:
+		w.fail(schema.ReasonUnknownNumber, "the number called is not in the project")
+	default:
+		return n.scheme, false
+	}
+	return nil, false
+}
+
+// describe fills in what the router knows of the call and the PBX has not said.
+func (w *walk) describe() {
+	c := w.call
+	c.SetString(schema.ParamProjectID, w.project.conf.ID)
+	if n := w.number; n != nil {
+		setUnsaid(c, schema.ParamPool, n.conf.Pool)
+		setUnsaid(c, schema.ParamReplaceType, n.conf.Replacement)
+	}
+	setUnsaid(c, schema.ParamRecord, c.ID())
+	if digits := schema.Digits(c.Caller()); digits != "" {
+		var buf [16]byte
+		e164 := append(append(buf[:0], '+'), digits...)
+		if !c.Said(schema.ParamE164) {
+			c.Set(schema.ParamE164, e164)
+		}
+		setUnsaid(c, schema.ParamFullNum, c.Get(schema.ParamE164))
+	}
+}
+
+func setUnsaid(c *schema.Call, p schema.Param, v string) {
+	if v != "" && !c.Said(p) {
+		c.SetString(p, v)
+	}
+}
+
+// follow walks scheme s. It reports whether the decision now holds something that the PBX can do.
+func (w *walk) follow(s *scheme, source schema.Source) bool {
+	if !w.enter(s) {
+		w.fail(schema.ReasonLoop, "schema "+s.conf.ID+" leads back to itself")
+		return false
+	}
+	if s.conf.Hours != nil && !s.conf.Hours.IsOpen(w.r.opts.Now()) {
+		w.say("schema %s is closed at this hour", s.conf.ID)
+		if s.closed != nil {
+			if !w.fallback {
+				w.d.Reason = schema.ReasonClosed
+			}
+			return w.follow(s.closed, source)
+		}
+		if !w.fallback { // a fallback without a closed scheme of its own knows no closing time
+			w.fail(schema.ReasonClosed, "outside the working hours of schema "+s.conf.ID)
+			return false
+		}
+	}
+	if w.call.Explain {
+		w.say("following schema %s %q", s.conf.ID, s.conf.Name)
+	}
+	for i := range s.steps {
+		if done, good := w.step(s, &s.steps[i], source); done {
+			return good
+		}
+	}
+	if len(w.d.Steps) == 0 {
+		return false
+	}
+	w.settle(s, source)
+	return true
+}
+
+// settle records which scheme gave the steps.
+func (w *walk) settle(s *scheme, source schema.Source) {
+	w.d.Schema = s.conf.ID
+	switch {
+	case w.fallback || w.d.Source == schema.SourceFallback:
+		w.d.Source = schema.SourceFallback
+	default:
+		w.d.Source = source
+	}
+}
+
+// step takes one step of s; done ends the walk of s, good tells how.
+func (w *walk) step(s *scheme, st *step, source schema.Source) (done, good bool) {
+	switch {
+	case st.hook != nil:
+		if w.fallback {
+			w.say("hook %s is passed over: a fallback asks nobody", st.hook.conf.ID)
+			return false, false
+		}
+		if len(w.d.Steps) > 0 {
+			return true, w.pause(s, source)
+		}
+		setUnsaid(w.call, schema.ParamSchemaName, s.conf.Name)
+		if w.ask(st.hook) {
+			return true, true
+		}
+	case st.scheme != nil:
+		return true, w.join(s, st.scheme, source)
+	default:
+		w.d.Steps = append(w.d.Steps, w.decided(st))
+		if st.conf.Hangup != "" {
+			w.settle(s, source)
+			return true, true
+		}
+	}
+	return false, false
+}
+
+// pause ends the walk before a hook that is to be asked only when the steps so far have rung in
+// vain.
+func (w *walk) pause(s *scheme, source schema.Source) bool {
+	w.settle(s, source)
+	return true
+}
+
+// join goes on with scheme next from a step of s. Where s has given steps already they stay, and
+// those of next come after, if it has any at this hour.
+func (w *walk) join(s, next *scheme, source schema.Source) bool {
+	if len(w.d.Steps) == 0 {
+		return w.follow(next, source)
+	}
+	reason, detail, from := w.d.Reason, w.d.Detail, w.d.Source
+	if !w.follow(next, source) {
+		w.d.Reason, w.d.Detail, w.d.Source = reason, detail, from
+	}
+	w.settle(s, source)
+	return true
+}
+
+// decided turns a scheme's step into a decision's.
+func (w *walk) decided(st *step) schema.DecidedStep {
+	c := st.conf
+	return schema.DecidedStep{
+		Dial: ordered(c.Destinations, c.Strategy, st.turn), Strategy: c.Strategy, Timeout: c.Timeout,
+		MOH: c.MOH, Announce: c.Announce, Voicemail: c.Voicemail, Playback: c.Playback, Hangup: c.Hangup,
+	}
+}
+
+// ordered returns the destinations in the order in which they are to be tried. Configured lists are
+// shared by all calls, so another order is a copy.
+func ordered(list []schema.Destination, by schema.Strategy, turn *atomic.Uint32) []schema.Destination {
+	if len(list) < 2 || by != schema.Random && by != schema.RoundRobin {
+		return list
+	}
+	first := 0
+	if by == schema.RoundRobin {
+		first = int((turn.Add(1) - 1) % uint32(len(list)))
+	}
+	turned := append(append(make([]schema.Destination, 0, len(list)), list[first:]...), list[:first]...)
+	if by == schema.Random {
+		rand.Shuffle(len(turned), func(i, j int) { turned[i], turned[j] = turned[j], turned[i] })
+	}
+	return turned
+}
+
+// enter notes that s is being followed; false means that it has been before.
+func (w *walk) enter(s *scheme) bool {
+	for _, v := range w.visited[:w.schemes] {
+		if v == s {
+			return false
+		}
+	}
+	if w.schemes == maxSchemes {
+		return false
+	}
+	w.visited[w.schemes] = s
+	w.schemes++
+	return true
+}
+
+// fail records why the decision will be a fallback; the last failure counts.
+func (w *walk) fail(reason schema.Reason, detail string) {
+	w.d.Reason, w.d.Detail = reason, detail
+	w.d.Source = schema.SourceFallback
+	w.say("%s: %s", reason, detail)
+}
+
+// deadline returns the instant by which a hook must have answered.
+func (w *walk) deadline(now time.Time, patience time.Duration) time.Time {
+	own := now.Add(patience)
+	if !w.call.Deadline.IsZero() && w.call.Deadline.Before(own) {
+		return w.call.Deadline
+	}
+	return own
+}

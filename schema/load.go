@@ -1,0 +1,155 @@
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// LoadOptions say where a configuration's ${NAME} and file:PATH come from; nil is the process's own
+// environment and file system. A test gives its own.
+type LoadOptions struct {
+	Getenv   func(name string) (string, bool)
+	ReadFile func(path string) ([]byte, error)
+}
+
+// maxConfig bounds a configuration file's length in bytes.
+const maxConfig = 32 << 20
+
+// Load reads a configuration, the YAML text of the file called name, and checks all of it: keys,
+// types, values and every reference from one part to another. What it returns can be used as it is:
+// destinations are parsed, hours compiled, numbers without "+", paths relative to the file's folder
+// resolved. An empty text gives the defaults.
+//
+// The error is Faults: every fault of the file, not just the first.
+func Load(name string, text []byte, opts LoadOptions) (*Config, error) {
+	if opts.Getenv == nil {
+		opts.Getenv = os.LookupEnv
+	}
+	if opts.ReadFile == nil {
+		opts.ReadFile = os.ReadFile
+	}
+	l := &loader{file: name, opts: opts, refused: map[string]bool{}, types: map[reflect.Type]*structType{}, zones: map[string]*time.Location{}}
+	c := &Config{}
+	c.SetDefaults()
+	l.root = l.parse(text)
+	if len(l.faults) == 0 {
+		l.decodeRoot(c)
+		l.checkConfig(c)
+	}
+	if len(l.faults) > 0 {
+		slices.SortFunc(l.faults, Fault.compare)
+		return nil, l.faults
+	}
+	return c, nil
+}
+
+// loader is one Load at work.
+type loader struct {
+	file   string
+	opts   LoadOptions
+	root   *yaml.Node // the document's value; nil for an empty one
+	faults Faults
+	// refused holds the keys whose values could not be decoded: what such a key holds is not
+	// checked any further, so that one mistake is one fault.
+	refused map[string]bool
+
+	types          map[reflect.Type]*structType
+	nodes, aliased int                       // decoded so far, in all and through aliases
+	inAlias        bool                      // what is decoded now stands under an alias
+	stopped        bool                      // a limit was reached; decode no more
+	zones          map[string]*time.Location // by name, as reading one is slow
+}
+
+// parse reads the text into a tree. It bounds what the YAML reader gets to see; that one bounds the
+// depth of nesting itself.
+func (l *loader) parse(text []byte) (root *yaml.Node) {
+	if len(text) > maxConfig {
+		l.syntax(1, 1, fmt.Sprintf("%d bytes", len(text)), fmt.Sprintf("at most %d", maxConfig))
+		return nil
+	}
+	if !l.plainText(text) {
+		return nil
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			l.syntax(1, 1, "text that the YAML reader fails on", "YAML")
+			root = nil
+		}
+	}()
+	var first, second yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&first); err != nil {
+		if !errors.Is(err, io.EOF) {
+			l.syntaxError(err, bytes.Count(text, []byte("\n"))+1)
+		}
+		return nil
+	}
+	switch err := d.Decode(&second); {
+	case err == nil:
+		l.syntax(second.Line, second.Column, "a second document", "one document a file")
+	case !errors.Is(err, io.EOF):
+		l.syntaxError(err, bytes.Count(text, []byte("\n"))+1)
+	}
+	return first.Content[0]
+}
+
+// plainText refuses what no text editor writes; the YAML reader would too, without saying where.
+func (l *loader) plainText(text []byte) bool {
+	line, start := 1, 0
+	for i := 0; i < len(text); {
+		c, size := rune(text[i]), 1
+		if c >= utf8.RuneSelf {
+			c, size = utf8.DecodeRune(text[i:])
+		}
+		switch {
+		case c == utf8.RuneError && size == 1:
+			l.syntax(line, i-start+1, fmt.Sprintf("byte 0x%02x", text[i]), "text in UTF-8")
+			return false
+		case c < ' ' && c != '\t' && c != '\n' && c != '\r', c >= 0x7f && c < 0xa0 && c != 0x85, c == 0xfffe, c == 0xffff:
+			l.syntax(line, i-start+1, fmt.Sprintf("control character %U", c), `text; in quotes "\x07" writes one`)
+			return false
+		case c == 0xfeff && i > 0:
+			l.syntax(line, i-start+1, "a byte order mark", "one at the file's beginning only")
+			return false
+		case c == '\n':
+			line, start = line+1, i+1
+		}
+		i += size
+	}
+	return true
+}
+
+var yamlLine = regexp.MustCompile(`^line (\d+): `)
+
+// syntaxError turns the YAML reader's error into a fault. The reader knows no columns.
+func (l *loader) syntaxError(err error, lines int) {
+	problem, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
+	if m := yamlLine.FindStringSubmatch(problem); m != nil {
+		problem = problem[len(m[0]):]
+		line, _ = strconv.Atoi(m[1])
+		if strings.HasPrefix(problem, "did not find expected") && line < lines {
+			line++ // of its parser, unlike its scanner, the reader counts lines from 0
+		}
+	}
+	if strings.HasPrefix(problem, "unknown anchor") {
+		// It names the anchor, which is the secret where somebody left out quotes around "*…".
+		problem = "an alias (*) of an anchor (&) that is nowhere"
+	}
+	l.syntax(line, 1, problem, "YAML")
+}
+
+func (l *loader) syntax(line, column int, found, want string) {
+	l.faults = append(l.faults, Fault{File: l.file, Line: line, Column: column, Key: "document", Found: found, Want: want})
+}
