@@ -224,8 +224,10 @@ func (b *builder) build(req *fasthttp.Request, c *schema.Call, now time.Time, id
 	if c.Traceparent != "" && b.headers.index("traceparent") < 0 {
 		f.addHeader(&req.Header, "traceparent", c.Traceparent)
 	}
-	f.out = b.appendBody(f.out[:0], f, id)
-	req.SetBody(f.out)
+	if f.out = b.appendBody(f.out[:0], f, id); len(f.out) > 0 {
+		// Not for an empty one: fasthttp's pool learns from it to drop the buffers of real bodies.
+		req.SetBody(f.out)
+	}
 	if b.signer != nil {
 		b.sign(req, f, id, now)
 	}

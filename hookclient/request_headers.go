@@ -39,14 +39,6 @@ func (l headerList) set(h headerLine) headerList {
 	return append(l, h)
 }
 
-// value returns the header's value, "" where there is none.
-func (l headerList) value(name string) string {
-	if i := l.index(name); i >= 0 {
-		return l[i].value
-	}
-	return ""
-}
-
 // framing are the headers that say where a request ends and who it is for. No configured header and
 // no parameter may touch them.
 var framing = []string{

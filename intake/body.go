@@ -26,7 +26,7 @@ func readBody(q *question, ctx *fasthttp.RequestCtx) *fault {
 		return q.readForm(body)
 	case bodyJSON:
 		if !q.stated && isEnvelope(body) {
-			q.format, q.fixed = formatJSONRPC, true
+			q.format = formatJSONRPC
 			return q.readEnvelope(body)
 		}
 		if f := validJSON(body, '{'); f != nil {

@@ -63,34 +63,35 @@ func isEnvelope(body []byte) bool {
 
 func readJSONRPC(q *question, ctx *fasthttp.RequestCtx) *fault {
 	if !ctx.IsPost() {
-		return invalidRequest("want a POST with a JSON-RPC request as its body")
+		return nil // check tells that no request came
 	}
 	kind, f := bodyKind(ctx)
-	if f != nil {
+	switch {
+	case f != nil || kind == bodyEmpty:
 		return f
-	}
-	if kind != bodyJSON {
+	case kind != bodyJSON:
 		return &fault{code: codeBadRequest, rpc: rpcParseError, message: "the body is not valid JSON"}
 	}
-	q.fixed = true
 	return q.readEnvelope(ctx.PostBody())
 }
 
 // readEnvelope reads a JSON-RPC request, its params as parameters.
 func (q *question) readEnvelope(body []byte) *fault {
+	q.fixed = true
 	if f := validJSON(body, '{'); f != nil {
 		return f
 	}
 	var version, method, params, id []byte
 	for m := firstMember(body); m.ok; m = m.next() {
-		switch string(m.key) {
-		case `"jsonrpc"`:
+		q.scratch = q.scratch[:0]
+		switch string(q.unquoted(m.key)) {
+		case "jsonrpc":
 			version = m.value
-		case `"method"`:
+		case "method":
 			method = m.value
-		case `"params"`:
+		case "params":
 			params = m.value
-		case `"id"`:
+		case "id":
 			id = m.value
 		}
 	}
@@ -103,7 +104,7 @@ func (q *question) readEnvelope(body []byte) *fault {
 		return invalidRequest(`jsonrpc: want "2.0"`)
 	case len(method) == 0 || method[0] != '"':
 		return invalidRequest("method: want a string")
-	case string(method) != `"route"`:
+	case string(q.unquoted(method)) != "route":
 		return &fault{code: codeBadRequest, rpc: rpcNoMethod, field: "method", message: `no such method; want "route"`}
 	case len(params) == 0:
 		return nil

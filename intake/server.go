@@ -343,6 +343,8 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	}
 	if c, ok := ctx.Conn().(*conn); ok {
 		c.linger = f.code == codeTooLarge || f.code == codeHeaderTooLarge
+		// The write deadline still is the last answer's, which may be long over.
+		_ = c.SetWriteDeadline(time.Now().Add(s.fast.WriteTimeout))
 	}
 }
 
@@ -363,9 +365,10 @@ func (s *Server) probe(ctx *fasthttp.RequestCtx, q *question, ok bool) {
 func (s *Server) serveMetrics(ctx *fasthttp.RequestCtx, q *question) {
 	f := s.allowed(ctx, &s.settings.Load().door)
 	switch {
+	case f != nil:
 	case s.scrape == nil:
 		f = &fault{code: codeNotFound, message: "no metrics are gathered here"}
-	case f == nil && !ctx.IsGet():
+	case !ctx.IsGet():
 		f = notAllowed(ctx, "GET")
 	}
 	if f != nil {

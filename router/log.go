@@ -16,7 +16,9 @@ import (
 // fails is no fault of the installation. A line that is sampled out costs nothing.
 func (r *Router) log(t *table, call *schema.Call, d *schema.Decision) {
 	message := "decision"
-	if d.Source == schema.SourceFallback || d.Source == schema.SourceLastGood {
+	if d.Repeated {
+		message = "decision repeated"
+	} else if d.Source == schema.SourceFallback || d.Source == schema.SourceLastGood {
 		message = "decision by fallback"
 	}
 	entry := r.opts.Log.Check(zapcore.InfoLevel, message)

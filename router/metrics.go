@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	decisions [schema.SourceCount][schema.ReasonCount]prometheus.Counter
 	panics    prometheus.Counter
+	repeats   prometheus.Counter
 	seconds   prometheus.Histogram
 	latency   *prometheus.HistogramVec
 	attempts  *prometheus.CounterVec
@@ -40,6 +41,9 @@ func newMetrics(reg prometheus.Registerer, r *Router) *metrics {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hookswitch_internal_faults_total", Help: "Faults of our own that became a fallback.",
 		}),
+		repeats: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hookswitch_repeats_total", Help: "Lookups sent again that got the decision already made.",
+		}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "hookswitch_decision_seconds", Help: "Time from a question read to its decision.", Buckets: buckets,
 		}),
@@ -58,7 +62,7 @@ func newMetrics(reg prometheus.Registerer, r *Router) *metrics {
 			m.decisions[s][reason] = decisions.WithLabelValues(s.String(), reason.String())
 		}
 	}
-	reg.MustRegister(decisions, m.panics, m.seconds, m.latency, m.attempts, m.openings, newStateCollector(r))
+	reg.MustRegister(decisions, m.panics, m.repeats, m.seconds, m.latency, m.attempts, m.openings, newStateCollector(r))
 	return m
 }
 

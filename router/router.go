@@ -5,6 +5,7 @@
 package router
 
 import (
+	"crypto/rand"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -39,6 +40,8 @@ type Options struct {
 	Tracer trace.Tracer
 	// Now is the clock of the working hours.
 	Now func() time.Time
+	// Repeats says how lookups that are sent again are remembered.
+	Repeats schema.Repeats
 }
 
 // Router holds the current table and decides by it. It is safe for use by many calls at once.
@@ -46,6 +49,8 @@ type Router struct {
 	opts    Options
 	metrics *metrics
 	table   atomic.Pointer[table]
+	repeats *repeats // nil where none are remembered
+	ownKey  []byte   // of cursors, where none is configured
 
 	loading sync.Mutex // one Load at a time
 	version uint64     // of the table; guarded by loading
@@ -53,7 +58,8 @@ type Router struct {
 
 // New returns a Router that knows no number until Load.
 func New(opts Options) *Router {
-	r := &Router{opts: opts}
+	r := &Router{opts: opts, repeats: newRepeats(opts.Repeats.Window, opts.Repeats.Memory), ownKey: make([]byte, 32)}
+	rand.Read(r.ownKey) // never fails
 	r.table.Store(&table{})
 	r.metrics = newMetrics(opts.Metrics, r)
 	return r
@@ -86,9 +92,24 @@ func (r *Router) Close() {
 }
 
 // Decide makes the one decision about call and puts it into d, which has been reset. It never
-// fails: what went wrong on the way is the decision's reason, and the caller gets the fallback.
+// fails: what went wrong on the way is the decision's reason, and the caller gets the fallback. A
+// lookup that was sent before gets the decision made then.
 func (r *Router) Decide(call *schema.Call, d *schema.Decision) {
 	t := r.table.Load()
+	if r.repeats == nil || call.ID() == "" {
+		r.decideAnew(t, call, d)
+		return
+	}
+	key := r.repeats.key(call)
+	if r.repeats.begin(key, call, d) {
+		r.finishRepeat(t, call, d)
+		return
+	}
+	r.decideAnew(t, call, d)
+	r.repeats.end(key, time.Now(), d)
+}
+
+func (r *Router) decideAnew(t *table, call *schema.Call, d *schema.Decision) {
 	newDecisionID(&d.ID, call.At)
 	span := r.startSpan(call, d)
 	r.decide(t, call, d)
@@ -98,6 +119,15 @@ func (r *Router) Decide(call *schema.Call, d *schema.Decision) {
 	if span != nil {
 		endSpan(span, d)
 	}
+}
+
+// finishRepeat completes a decision that was remembered.
+func (r *Router) finishRepeat(t *table, call *schema.Call, d *schema.Decision) {
+	d.Repeated, d.CallID = true, call.ID()
+	d.Dialing = t.dialing(d.Project)
+	d.Elapsed = time.Since(call.At)
+	r.metrics.repeats.Inc()
+	r.log(t, call, d)
 }
 
 // decide walks, and turns a fault of our own into a fallback.

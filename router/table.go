@@ -18,6 +18,7 @@ type table struct {
 	fallback *scheme
 	only     *project // the project, where there is just one
 	mask     bool     // numbers are masked in logs
+	cursors  cursors
 }
 
 type project struct {
@@ -71,7 +72,7 @@ type hookSetup struct {
 
 // build makes a table of cfg, taking over from old the hooks that have not changed.
 func (r *Router) build(cfg *schema.Config, old *table) (*table, error) {
-	t := &table{projects: make(map[string]*project, len(cfg.Projects)), mask: cfg.Log.MaskNumbers}
+	t := &table{projects: make(map[string]*project, len(cfg.Projects)), mask: cfg.Log.MaskNumbers, cursors: newCursors(&cfg.Continuation, r.ownKey)}
 	total := 0
 	for i := range cfg.Projects {
 		total += len(cfg.Projects[i].Numbers)
@@ -184,6 +185,17 @@ func (t *table) lookup(callee string) *number {
 	}
 	if digits := schema.Digits(callee); digits != "" {
 		return t.numbers[digits]
+	}
+	return nil
+}
+
+// dialing returns how destinations of a project are written, or of the installation's default.
+func (t *table) dialing(project string) *schema.Dialing {
+	if p := t.projects[project]; p != nil {
+		return p.dialing
+	}
+	if t.fallback != nil {
+		return t.fallback.project.dialing
 	}
 	return nil
 }

@@ -19,12 +19,13 @@ type walk struct {
 	number  *number
 	// visited are the schemes entered, asked the hooks; both so that no answer can send the walk
 	// in circles.
-	visited  [maxSchemes]*scheme
-	schemes  int
-	asked    [maxHooks]*hook
-	hooks    int
-	told     int  // attempts that the story has told of
-	fallback bool // a fallback scheme is being followed: hooks are passed over, hours too
+	visited   [maxSchemes]*scheme
+	schemes   int
+	asked     [maxHooks]*hook
+	hooks     int
+	told      int  // attempts that the story has told of
+	continued int  // times that the call has been continued
+	fallback  bool // a fallback scheme is being followed: hooks are passed over, hours too
 }
 
 // A decision enters at most maxSchemes schemes and asks at most maxHooks hooks; more is a loop.
@@ -33,24 +34,21 @@ const (
 	maxHooks   = 8
 )
 
-// run finds where the call begins and walks from there.
+// run finds where the call begins, or goes on, and walks from there.
 func (w *walk) run() {
 	w.d.CallID = w.call.ID()
 	start, lone := w.begin()
-	if w.project != nil {
-		w.d.Project, w.d.Dialing = w.project.conf.ID, w.project.dialing
-		w.describe()
-	}
+	w.describe()
+	good := false
 	switch {
+	case w.call.Cursor != "":
+		good = w.resume()
 	case start != nil:
-		if !w.follow(start, schema.SourceSchema) {
-			w.lastResort()
-		}
+		good = w.follow(start, schema.SourceSchema)
 	case lone:
-		if !w.ask(w.project.hooks[w.call.Hook]) {
-			w.lastResort()
-		}
-	default:
+		good = w.ask(w.project.hooks[w.call.Hook])
+	}
+	if !good {
 		w.lastResort()
 	}
 }
@@ -93,6 +91,10 @@ func (w *walk) begin() (start *scheme, hook bool) {
 
 // describe fills in what the router knows of the call and the PBX has not said.
 func (w *walk) describe() {
+	if w.project == nil {
+		return
+	}
+	w.d.Project, w.d.Dialing = w.project.conf.ID, w.project.dialing
 	c := w.call
 	c.SetString(schema.ParamProjectID, w.project.conf.ID)
 	if n := w.number; n != nil {
@@ -138,8 +140,13 @@ func (w *walk) follow(s *scheme, source schema.Source) bool {
 	if w.call.Explain {
 		w.say("following schema %s %q", s.conf.ID, s.conf.Name)
 	}
-	for i := range s.steps {
-		if done, good := w.step(s, &s.steps[i], source); done {
+	return w.followFrom(s, 0, source)
+}
+
+// followFrom takes the steps of s from the given one on.
+func (w *walk) followFrom(s *scheme, from int, source schema.Source) bool {
+	for i := from; i < len(s.steps); i++ {
+		if done, good := w.step(s, i, source); done {
 			return good
 		}
 	}
@@ -161,8 +168,9 @@ func (w *walk) settle(s *scheme, source schema.Source) {
 	}
 }
 
-// step takes one step of s; done ends the walk of s, good tells how.
-func (w *walk) step(s *scheme, st *step, source schema.Source) (done, good bool) {
+// step takes step i of s; done ends the walk of s, good tells how.
+func (w *walk) step(s *scheme, i int, source schema.Source) (done, good bool) {
+	st := &s.steps[i]
 	switch {
 	case st.hook != nil:
 		if w.fallback {
@@ -170,7 +178,7 @@ func (w *walk) step(s *scheme, st *step, source schema.Source) (done, good bool)
 			return false, false
 		}
 		if len(w.d.Steps) > 0 {
-			return true, w.pause(s, source)
+			return true, w.pause(s, i, source)
 		}
 		setUnsaid(w.call, schema.ParamSchemaName, s.conf.Name)
 		if w.ask(st.hook) {
@@ -186,13 +194,6 @@ func (w *walk) step(s *scheme, st *step, source schema.Source) (done, good bool)
 		}
 	}
 	return false, false
-}
-
-// pause ends the walk before a hook that is to be asked only when the steps so far have rung in
-// vain.
-func (w *walk) pause(s *scheme, source schema.Source) bool {
-	w.settle(s, source)
-	return true
 }
 
 // join goes on with scheme next from a step of s. Where s has given steps already they stay, and

@@ -189,6 +189,10 @@ func (l *loader) decodeList(n *yaml.Node, v reflect.Value, at *path) {
 		l.nodes += len(n.Content) // before memory is taken for them
 		l.aliased += len(n.Content)
 	}
+	if len(n.Content) == 0 {
+		v.SetZero()
+		return
+	}
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	v.Set(items)
 	for i, item := range n.Content {
@@ -203,6 +207,10 @@ func (l *loader) decodeList(n *yaml.Node, v reflect.Value, at *path) {
 func (l *loader) decodeMap(n *yaml.Node, v reflect.Value, at *path) {
 	if n.Kind != yaml.MappingNode {
 		l.refuse(n, at, kindOf(n), "a mapping, name: value")
+		return
+	}
+	if len(n.Content) == 0 {
+		v.SetZero()
 		return
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)

@@ -46,7 +46,9 @@ func Load(name string, text []byte, opts LoadOptions) (*Config, error) {
 	l.root = l.parse(text)
 	if len(l.faults) == 0 {
 		l.decodeRoot(c)
-		l.checkConfig(c)
+		if !l.stopped {
+			l.checkConfig(c)
+		}
 	}
 	if len(l.faults) > 0 {
 		slices.SortFunc(l.faults, Fault.compare)
@@ -92,7 +94,7 @@ func (l *loader) parse(text []byte) (root *yaml.Node) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	if err := d.Decode(&first); err != nil {
 		if !errors.Is(err, io.EOF) {
-			l.syntaxError(err, bytes.Count(text, []byte("\n"))+1)
+			l.syntaxError(err, text)
 		}
 		return nil
 	}
@@ -100,7 +102,7 @@ func (l *loader) parse(text []byte) (root *yaml.Node) {
 	case err == nil:
 		l.syntax(second.Line, second.Column, "a second document", "one document a file")
 	case !errors.Is(err, io.EOF):
-		l.syntaxError(err, bytes.Count(text, []byte("\n"))+1)
+		l.syntaxError(err, text)
 	}
 	return first.Content[0]
 }
@@ -134,20 +136,22 @@ func (l *loader) plainText(text []byte) bool {
 var yamlLine = regexp.MustCompile(`^line (\d+): `)
 
 // syntaxError turns the YAML reader's error into a fault. The reader knows no columns.
-func (l *loader) syntaxError(err error, lines int) {
+func (l *loader) syntaxError(err error, text []byte) {
 	problem, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
 	if m := yamlLine.FindStringSubmatch(problem); m != nil {
 		problem = problem[len(m[0]):]
 		line, _ = strconv.Atoi(m[1])
-		if strings.HasPrefix(problem, "did not find expected") && line < lines {
+		if strings.HasPrefix(problem, "did not find expected") && line <= bytes.Count(text, []byte("\n")) {
 			line++ // of its parser, unlike its scanner, the reader counts lines from 0
 		}
 	}
-	if strings.HasPrefix(problem, "unknown anchor") {
-		// It names the anchor, which is the secret where somebody left out quotes around "*…".
-		problem = "an alias (*) of an anchor (&) that is nowhere"
+	if anchor, ok := strings.CutPrefix(problem, "unknown anchor '"); ok {
+		// The anchor is not shown: it is the secret where somebody left out the quotes around "*…".
+		anchor = strings.TrimSuffix(anchor, "' referenced")
+		before, _, _ := bytes.Cut(text, []byte("*"+anchor))
+		line, problem = bytes.Count(before, []byte("\n"))+1, "an alias (*) of an anchor (&) that is nowhere"
 	}
-	l.syntax(line, 1, problem, "YAML")
+	l.syntax(line, 1, "a syntax error: "+problem, "YAML")
 }
 
 func (l *loader) syntax(line, column int, found, want string) {

@@ -16,6 +16,9 @@ type Config struct {
 	DNS           DNS     `yaml:"dns"`
 	Dial          Dialing `yaml:"dial"`
 
+	Continuation Continuation `yaml:"continuation"`
+	Repeats      Repeats      `yaml:"repeats"`
+
 	Projects []Project `yaml:"projects"`
 }
 
@@ -63,6 +66,23 @@ type Tracing struct {
 	Endpoint string            `yaml:"endpoint"`
 	Headers  map[string]Secret `yaml:"headers"`
 	Sample   float64           `yaml:"sample"`
+}
+
+// Continuation is how a call goes on after its destinations rang in vain, where the scheme then
+// asks a hook: the PBX gets a signed cursor and passes it back.
+type Continuation struct {
+	// Key signs cursors; instances that share it go on with each other's calls. Empty for a key of
+	// the process's own.
+	Key     Secret        `yaml:"key"`
+	Max     int           `yaml:"max"`     // times that one call is continued
+	Expires time.Duration `yaml:"expires"` // how long a cursor is good
+}
+
+// Repeats is for how long, and in how much memory, decisions are remembered for a PBX that sends a
+// lookup again.
+type Repeats struct {
+	Window time.Duration `yaml:"window"` // 0 remembers nothing
+	Memory int           `yaml:"memory_bytes"`
 }
 
 // DNS says which servers resolve webhooks' names, "address:port"; empty for the system's.
@@ -130,6 +150,10 @@ func (c *Config) SetDefaults() {
 		Log:     Log{Level: "info", Format: "json", SampleFirst: 100, SampleThereafter: 100},
 		Tracing: Tracing{Sample: 1},
 		Dial:    defaultDialing(),
+
+		Continuation: Continuation{Max: 5, Expires: 10 * time.Minute},
+		// SIP's own retransmissions end after 64*T1 = 32 s (RFC 3261, section 17.1.1.2).
+		Repeats: Repeats{Window: 32 * time.Second, Memory: 16 << 20},
 	}
 }
 

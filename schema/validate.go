@@ -27,7 +27,7 @@ func (l *loader) checkServer(c *Config) {
 	admin := root.field("admin")
 	l.checkListen(admin.field("listen"), c.Admin.Listen)
 	if c.Listen == c.Admin.Listen && !strings.HasSuffix(c.Listen, ":0") {
-		l.fault(admin.field("listen"), "another address than that of listen")
+		l.faultFound(root.field("listen"), "the address of admin.listen", "another one")
 	}
 	l.checkAdminTokens(c.Admin.Tokens, admin.field("tokens"))
 	l.checkStore(root.field("store"), c.Store)
@@ -45,6 +45,16 @@ func (l *loader) checkServer(c *Config) {
 	}
 	l.checkHeaders(c.Tracing.Headers, tracing.field("headers"), false)
 	within(l, tracing.field("sample"), c.Tracing.Sample, 0, 1)
+
+	continuation := root.field("continuation")
+	if c.Continuation.Key.Reveal() != "" {
+		l.checkToken(continuation.field("key"), c.Continuation.Key)
+	}
+	within(l, continuation.field("max"), c.Continuation.Max, 0, 100)
+	within(l, continuation.field("expires"), c.Continuation.Expires, time.Second, 24*time.Hour)
+	repeats := root.field("repeats")
+	within(l, repeats.field("window"), c.Repeats.Window, 0, 10*time.Minute)
+	within(l, repeats.field("memory_bytes"), c.Repeats.Memory, 1<<20, 1<<30)
 
 	servers := root.field("dns").field("servers")
 	for i, s := range c.DNS.Servers {

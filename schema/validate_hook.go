@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/base64"
+	"fmt"
 	"maps"
 	"mime"
 	"slices"
@@ -91,7 +92,7 @@ func (l *loader) checkHeaders(headers map[string]Secret, at *path, tags bool) {
 		case slices.Contains(framing, lower):
 			l.faultFound(at, "a header that the connection needs for itself", "any other one")
 		case twice:
-			l.faultFound(at, "the header a second time", "it once; %s is the same one", other)
+			l.faultFound(at, "the header a second time", "it once (%s is the same one)", other)
 		}
 		seen[lower] = name
 		if len(value) > 8192 || !plainLine(strings.ReplaceAll(value, "\t", " ")) {
@@ -131,7 +132,7 @@ func (l *loader) checkAuth(h *Hook, at *path) {
 	l.checkSign(at.field("sign"), h.Sign)
 	l.checkSign(at.field("sign_next"), h.Sign2)
 	if h.Sign2.Reveal() != "" && h.Sign.Reveal() == "" {
-		l.faultSecret(at.field("sign_next"), "sign beside it; alone, it would be sign")
+		l.faultSecret(at.field("sign_next"), "sign beside it, which it is to follow")
 	}
 }
 
@@ -175,7 +176,7 @@ func (l *loader) checkBreaker(b *Breaker, at *path) {
 	within(l, at.field("open_for_max"), b.OpenForMax, time.Millisecond, 24*time.Hour)
 	within(l, at.field("probes"), b.Probes, 1, 100)
 	if b.OpenForMax < b.OpenFor {
-		l.fault(at.field("open_for_max"), "at least open_for, %v", tidy(b.OpenFor))
+		l.faultFound(at.field("open_for_max"), fmt.Sprint(tidy(b.OpenForMax)), "at least open_for, %v", tidy(b.OpenFor))
 	}
 }
 
@@ -209,6 +210,9 @@ func (l *loader) checkParam(r *ParamRule, at *path, send string) {
 	case "param":
 		l.checkName(at.field("param"), r.Param)
 	case "value":
+		if r.Value == nil {
+			break // it could not be decoded
+		}
 		if _, err := ParseTemplate(*r.Value); err != nil {
 			l.fault(at.field("value"), wantTags)
 		}

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -91,6 +92,10 @@ func (p *projectCheck) checkDial(s *Step, at *path) {
 	s.Destinations = make([]Destination, 0, len(s.Dial))
 	for i, text := range s.Dial {
 		d, err := ParseDestination(text, p.Destinations.Region)
+		if errors.Is(err, ErrNationalNumber) {
+			p.fault(at.item(i), "its international form, or the country in destinations.region")
+			continue
+		}
 		if err != nil {
 			p.fault(at.item(i), "an international number, sip:user@host, sip/user@host or a login")
 			continue
@@ -200,10 +205,10 @@ func (p *projectCheck) gives(i int) verdict {
 	if p.dependable[i] != unknown {
 		return p.dependable[i]
 	}
-	p.dependable[i] = no // for one that comes back here; its circle is reported elsewhere
+	p.dependable[i] = yes // for one that comes back here: its circle is reported elsewhere
 	s := &p.Schemas[i]
-	if (p.givesOpen(s) || len(s.Steps) == 0) && p.givesClosed(s) {
-		p.dependable[i] = yes
+	if len(s.Steps) > 0 && !p.givesOpen(s) || !p.givesClosed(s) {
+		p.dependable[i] = no
 	}
 	return p.dependable[i]
 }

@@ -82,7 +82,7 @@ func newService(cfg *schema.Config) (*service, error) {
 	client := hookclient.New(cfg.DNS.Servers)
 	s.router = router.New(router.Options{
 		Prepare: func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) },
-		Log:     s.log, Metrics: metrics, Tracer: tracer, Now: time.Now,
+		Log:     s.log, Metrics: metrics, Tracer: tracer, Now: time.Now, Repeats: cfg.Repeats,
 	})
 	if err := s.router.Load(cfg); err != nil {
 		return nil, err
@@ -126,7 +126,9 @@ func (s *service) reload(name, cause string) {
 		}
 		return
 	}
-	s.intake.Apply(cfg.Intake)
+	if err := s.intake.Apply(cfg.Intake); err != nil {
+		s.log.Error("the intake settings stay as they were", zap.Error(err))
+	}
 	if level, err := zap.ParseAtomicLevel(cfg.Log.Level); err == nil {
 		s.level.SetLevel(level.Level())
 	}
@@ -157,6 +159,7 @@ func needRestart(old, cfg *schema.Config) []string {
 	var keys []string
 	for key, changed := range map[string]bool{
 		"listen":  old.Listen != cfg.Listen,
+		"repeats": old.Repeats != cfg.Repeats,
 		"store":   old.Store != cfg.Store,
 		"dns":     !reflect.DeepEqual(old.DNS, cfg.DNS),
 		"tracing": !reflect.DeepEqual(old.Tracing, cfg.Tracing),

@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// outcome is what came of one call of a series.
+type outcome struct {
+	took time.Duration // from the instant at which the call was due, not from when it was sent
+	decision
+	status int
+	err    error
+}
+
+// openLoop makes n calls at a steady rate a second, whether earlier ones have been answered or not,
+// as callers do: a service that stalls is charged for every call that was due meanwhile.
+func (s *service) openLoop(n int, rate float64, params func(i int) url.Values) []outcome {
+	outcomes := make([]outcome, n)
+	var calls sync.WaitGroup
+	begin := time.Now().Add(10 * time.Millisecond)
+	for i := range n {
+		due := begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+		asked := params(i)
+		time.Sleep(time.Until(due))
+		calls.Go(func() {
+			o := &outcomes[i]
+			o.decision, o.status, o.err = s.tryRoute(asked)
+			o.took = time.Since(due)
+		})
+	}
+	calls.Wait()
+	return outcomes
+}
+
+// latencies are the times of a series, ascending.
+type latencies []time.Duration
+
+func latenciesOf(outcomes []outcome) latencies {
+	l := make(latencies, len(outcomes))
+	for i := range outcomes {
+		l[i] = outcomes[i].took
+	}
+	slices.Sort(l)
+	return l
+}
+
+// at returns the nearest-rank percentile, of per mille: at(999) is p99.9.
+func (l latencies) at(perMille int) time.Duration {
+	rank := (len(l)*perMille + 999) / 1000
+	return l[max(rank, 1)-1]
+}
+
+// String is p50, p99, p99.9 and the maximum in milliseconds, in columns.
+func (l latencies) String() string {
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	return fmt.Sprintf("%9.2f %9.2f %9.2f %9.2f", ms(l.at(500)), ms(l.at(990)), ms(l.at(999)), ms(l[len(l)-1]))
+}
+
+func TestPercentilesAreOfTheNearestRank(t *testing.T) {
+	l := make(latencies, 1000)
+	for i := range l {
+		l[i] = time.Duration(i + 1)
+	}
+	for perMille, want := range map[int]time.Duration{0: 1, 1: 1, 500: 500, 990: 990, 999: 999, 1000: 1000} {
+		if got := l.at(perMille); got != want {
+			t.Errorf("at(%d) = %d; want %d", perMille, got, want)
+		}
+	}
+	if got := l[:30].at(999); got != 30 {
+		t.Errorf("p99.9 of 30 is %d; want the largest", got)
+	}
+}
