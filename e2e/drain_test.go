@@ -54,13 +54,6 @@ projects:
     hooks: [{id: slow, url: "%[1]s", request_timeout: 20s}]
 `
 
-// outcome is what one call of many got.
-type outcome struct {
-	decision
-	status int
-	err    error
-}
-
 // inFlight makes n calls at once and returns when the hook holds all of them.
 func inFlight(t *testing.T, s *service, h *slowHook, n int) <-chan outcome {
 	t.Helper()
@@ -68,7 +61,7 @@ func inFlight(t *testing.T, s *service, h *slowHook, n int) <-chan outcome {
 	for i := range n {
 		go func() {
 			d, status, err := s.tryRoute(url.Values{"callee": {"380442223344"}, "callid": {fmt.Sprintf("in-flight-%d", i)}})
-			outcomes <- outcome{d, status, err}
+			outcomes <- outcome{decision: d, status: status, err: err}
 		}()
 	}
 	waitFor(t, 5*time.Second, "the hook holds the calls", func() bool { return h.waiting.Load() == int64(n) })

@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -153,7 +155,7 @@ func TestADrainThatRunsOutOfTimeClosesWhatIsLeft(t *testing.T) {
 	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "closed 1 connections") {
 		t.Errorf("Shutdown: %v; want the deadline, and that 1 connection was closed", err)
 	}
-	if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection read %d, %v; want it closed", n, err)
 	}
 	close(p.letGo)
@@ -192,6 +194,44 @@ func TestADrainUnderLoadLosesNoDecision(t *testing.T) {
 		t.Errorf("Shutdown: %v", err)
 	}
 	asking.Wait()
+}
+
+// exhausted is a listener of a process that has run out of file descriptors, for a while.
+type exhausted struct {
+	net.Listener
+	failures int
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	if l.failures > 0 {
+		l.failures--
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+func TestServeOutlivesALackOfFileDescriptors(t *testing.T) {
+	s, err := New(Options{Decide: decideFunc(decideOK), Settings: testSettings()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(&exhausted{ln, 3}) }()
+	conn := (&site{s, ln.Addr().String()}).dial(t)
+	fmt.Fprintf(conn, "GET /v1/route?callee=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	if answer := readAnswer(t, conn); answer.StatusCode != 200 {
+		t.Errorf("after the failures: %s", answer.Status)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
 }
 
 func TestServeAfterShutdownClosesItsListener(t *testing.T) {

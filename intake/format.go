@@ -17,14 +17,23 @@ const (
 	formatJSON format = iota
 	formatPlain
 	formatJSONRPC
+	formatAsterisk
+	formatFreeSWITCH
+	formatKamailio
 
 	formatCount
 )
 
 // formatNames are the dialects as a path, a parameter and a metric name them.
-var formatNames = [formatCount]string{formatJSON: "json", formatPlain: "plain", formatJSONRPC: "json-rpc"}
+var formatNames = [formatCount]string{
+	formatJSON: "json", formatPlain: "plain", formatJSONRPC: "json-rpc",
+	formatAsterisk: "asterisk", formatFreeSWITCH: "freeswitch", formatKamailio: "kamailio",
+}
 
-var dialects = [formatCount]dialect{formatJSON: jsonDialect, formatPlain: plainDialect, formatJSONRPC: jsonRPCDialect}
+var dialects = [formatCount]dialect{
+	formatJSON: jsonDialect, formatPlain: plainDialect, formatJSONRPC: jsonRPCDialect,
+	formatAsterisk: asteriskDialect, formatFreeSWITCH: freeswitchDialect, formatKamailio: kamailioDialect,
+}
 
 // dialect is one way in which PBXes ask and are answered.
 type dialect struct {
@@ -37,6 +46,10 @@ type dialect struct {
 	fault    func(dst []byte, q *question, f *fault) []byte
 	// status is the HTTP status of a fault: httpStatus, but for a PBX that reads only 200.
 	status func(f *fault) int
+	// oneStep: such a PBX does one dial step, and asks again for what comes after it.
+	oneStep bool
+	// aliases are such a PBX's own names of parameters, the preferred one first.
+	aliases []alias
 }
 
 // formatNamed finds a dialect by its name.

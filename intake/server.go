@@ -290,6 +290,8 @@ func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat []byte) *
 	if f := dialects[q.format].read(q, ctx); f != nil {
 		return f
 	}
+	q.adopt(dialects[q.format].aliases)
+	q.call.Dialect, q.call.OneStep = formatNames[q.format], dialects[q.format].oneStep
 	if q.rpc.notification {
 		return nil // nobody would hear the decision, so no hook is asked
 	}

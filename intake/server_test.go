@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -268,6 +269,24 @@ func TestTheDoor(t *testing.T) {
 	}
 }
 
+func TestAllowFromTakesAddressesAsADualStackListenerShowsThem(t *testing.T) {
+	d, err := newDoor(nil, []string{"10.0.0.0/8", "192.0.2.7", "::ffff:198.51.100.0/120", "2001:db8::/32", "fe80::/10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]bool{
+		"[::ffff:10.1.2.3]:5060": true, "10.1.2.3:5060": true, "[::ffff:11.1.2.3]:5060": false, "192.0.2.7:1": true, "192.0.2.8:1": false,
+		"198.51.100.9:1": true, "198.51.101.9:1": false, "[2001:db8::1]:1": true, "[2001:db9::1]:1": false, "[fe80::1%eth0]:1": true,
+	} {
+		if got := d.admits(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))); got != want {
+			t.Errorf("%s admitted: %v; want %v", address, got, want)
+		}
+	}
+	if d.admits(&net.UnixAddr{Name: "/run/pbx.sock", Net: "unix"}) {
+		t.Error("a peer without an address was admitted")
+	}
+}
+
 func TestAClosedDoorSpeaksTheAskersDialect(t *testing.T) {
 	s := start(t, func(o *Options) { o.Settings.Tokens = []schema.Secret{schema.NewSecret("s3cret")} })
 	answer, body := s.do(t, "POST", "/v1/route/json-rpc", `{"jsonrpc":"2.0","method":"route","id":7}`)
@@ -327,6 +346,18 @@ func TestWhatIsTooLargeIsRefusedReadably(t *testing.T) {
 	answer, body := s.do(t, "POST", "/v1/route/plain", strings.Repeat("x", 20_000))
 	if answer.StatusCode != 413 || !strings.HasPrefix(body, "error: too_large: ") {
 		t.Errorf("plain: %d %q; want 413 and an error line", answer.StatusCode, body)
+	}
+}
+
+func TestWhoSendsAHugeBodyWholeStillReadsTheRefusal(t *testing.T) {
+	s := start(t)
+	for range 5 {
+		conn := s.dial(t)
+		fmt.Fprintf(conn, "POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
+		_, _ = conn.Write(make([]byte, 3_000_000)) // libcurl too reads nothing before all is sent
+		if answer := readAnswer(t, conn); answer.StatusCode != 413 {
+			t.Errorf("%s; want 413", answer.Status)
+		}
 	}
 }
 

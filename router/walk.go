@@ -185,8 +185,11 @@ func (w *walk) step(s *scheme, i int, source schema.Source) (done, good bool) {
 			return true, true
 		}
 	case st.scheme != nil:
-		return true, w.join(s, st.scheme, source)
+		return true, w.join(s, i, st.scheme, source)
 	default:
+		if w.call.OneStep && len(w.d.Steps) > 0 {
+			return true, w.pause(s, i, source)
+		}
 		w.d.Steps = append(w.d.Steps, w.decided(st))
 		if st.conf.Hangup != "" {
 			w.settle(s, source)
@@ -196,11 +199,14 @@ func (w *walk) step(s *scheme, i int, source schema.Source) (done, good bool) {
 	return false, false
 }
 
-// join goes on with scheme next from a step of s. Where s has given steps already they stay, and
+// join goes on with scheme next from the step of s that names it. Where s has given steps already they stay, and
 // those of next come after, if it has any at this hour.
-func (w *walk) join(s, next *scheme, source schema.Source) bool {
+func (w *walk) join(s *scheme, at int, next *scheme, source schema.Source) bool {
 	if len(w.d.Steps) == 0 {
 		return w.follow(next, source)
+	}
+	if w.call.OneStep {
+		return w.pause(s, at, source)
 	}
 	reason, detail, from := w.d.Reason, w.d.Detail, w.d.Source
 	if !w.follow(next, source) {

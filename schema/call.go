@@ -31,6 +31,11 @@ type Call struct {
 	// have its answer; every room spends from it and none sets a second one.
 	At, Deadline time.Time
 
+	// Dialect is the name of the dialect that the question came in. OneStep says that a PBX of that
+	// dialect does one dial step and then asks again, so that the steps after it go behind a cursor.
+	Dialect string
+	OneStep bool
+
 	// Explain asks every room to record what it did in words, for a person. Off on the hot path.
 	Explain bool
 }
@@ -90,7 +95,7 @@ func (c *Call) SetNamed(name, b []byte) {
 }
 
 // maxCustom bounds the custom parameters of one call, so that finding one stays cheap.
-const maxCustom = 64
+const maxCustom = 256
 
 // Get returns a catalogue parameter's value: what was said, else what the source document sends
 // for a value not known before the call (empty, "0", or "in").

@@ -282,3 +282,20 @@ func TestHostileFilesAreRefusedInTime(t *testing.T) {
 		})
 	}
 }
+
+func TestASecretPrintsAsStars(t *testing.T) {
+	s := NewSecret("hunter2")
+	asText, err := s.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := Hook{Sign: s, Headers: map[string]Secret{"X": s}}
+	for _, got := range []string{fmt.Sprint(s), fmt.Sprintf("%#v", s), fmt.Sprintf("%+v %#v", hook, hook), string(asText)} {
+		if strings.Contains(got, "hunter2") || !strings.Contains(got, "***") {
+			t.Errorf("got %q", got)
+		}
+	}
+	if s.Reveal() != "hunter2" || NewSecret("").String() != "" {
+		t.Error("a secret lost its text, or an empty one seems to have one")
+	}
+}

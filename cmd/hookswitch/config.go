@@ -25,27 +25,37 @@ func loadFile(name string) (*schema.Config, error) {
 // replacing a file, mounted ConfigMaps included, where notifications do not.
 const watchEvery = time.Second
 
-// watch calls reload on SIGHUP, and once the file's content has changed and then stayed the same
-// for one look, so that a half-written file is not taken up. It returns when ctx is done.
-func watch(ctx context.Context, name string, reload func(cause string)) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+// watcher tells when the configuration is to be read anew.
+type watcher struct {
+	hup  chan os.Signal
+	file fileWatch
+}
+
+// watch begins to watch the file called name. From now on a SIGHUP, which ends a process that does
+// not expect it, waits for run.
+func watch(name string) *watcher {
+	w := &watcher{hup: make(chan os.Signal, 1), file: fileWatch{name: name}}
+	signal.Notify(w.hup, syscall.SIGHUP)
+	w.file.taken = w.file.read()
+	w.file.seen = w.file.taken
+	return w
+}
+
+// run calls reload on SIGHUP, and once the file's content has changed and then stayed the same for
+// one look, so that a half-written file is not taken up. It returns when ctx is done.
+func (w *watcher) run(ctx context.Context, reload func(cause string)) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	w := fileWatch{name: name}
-	w.taken = w.read()
-	w.seen = w.taken
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
-			w.taken = w.read()
-			w.seen = w.taken
+		case <-w.hup:
+			w.file.taken = w.file.read()
+			w.file.seen = w.file.taken
 			reload("SIGHUP")
 		case <-ticker.C:
-			if w.settled() {
+			if w.file.settled() {
 				reload("the file has changed")
 			}
 		}

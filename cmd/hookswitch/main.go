@@ -14,9 +14,12 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
 
 	"hookswitch/bench/hooksim"
+	"hookswitch/router"
 	"hookswitch/schema"
 )
 
@@ -40,6 +43,7 @@ func main() {
 	)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does not wait for the first one's drain
 	line, err := parser.Parse(os.Args[1:])
 	parser.FatalIfErrorf(err)
 	line.BindTo(ctx, (*context.Context)(nil))
@@ -59,10 +63,16 @@ type checkCommand struct {
 	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration file."`
 }
 
-// Run checks the file by the very function that serve loads it with.
+// Run checks the file by the very functions that serve loads it with, the preparing of each hook
+// included, which reads its certificates.
 func (c *checkCommand) Run(out io.Writer) error {
 	cfg, err := loadFile(c.Config)
 	if err != nil {
+		return err
+	}
+	r := newRouter(cfg.DNS, router.Options{Log: zap.NewNop(), Metrics: prometheus.NewRegistry(), Now: time.Now})
+	defer r.Close()
+	if err := r.Load(cfg); err != nil {
 		return err
 	}
 	numbers, hooks := 0, 0

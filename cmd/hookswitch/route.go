@@ -17,7 +17,6 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 	"go.uber.org/zap"
 
-	"hookswitch/hookclient"
 	"hookswitch/intake"
 	"hookswitch/router"
 	"hookswitch/schema"
@@ -42,11 +41,7 @@ func (c *routeCommand) Run(ctx context.Context, out io.Writer) error {
 	// The terminal is not the PBX: its tokens and addresses are not asked for here.
 	cfg.Intake.Tokens, cfg.Intake.AllowFrom = nil, nil
 	metrics := prometheus.NewRegistry()
-	client := hookclient.New(cfg.DNS.Servers)
-	r := router.New(router.Options{
-		Prepare: func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) },
-		Log:     zap.NewNop(), Metrics: metrics, Now: time.Now,
-	})
+	r := newRouter(cfg.DNS, router.Options{Log: zap.NewNop(), Metrics: metrics, Now: time.Now})
 	defer r.Close()
 	if err := r.Load(cfg); err != nil {
 		return err

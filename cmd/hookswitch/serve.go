@@ -25,6 +25,7 @@ type serveCommand struct {
 
 // Run serves until ctx is done, then drains.
 func (c *serveCommand) Run(ctx context.Context) error {
+	watched := watch(c.Config) // before it is read, so that no change goes unseen
 	cfg, err := loadFile(c.Config)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- s.intake.Serve(listener) }()
-	go watch(ctx, c.Config, func(cause string) { s.reload(c.Config, cause) })
+	go watched.run(ctx, func(cause string) { s.reload(c.Config, cause) })
 	s.log.Info("serving", zap.String("version", version), zap.String("listen", listener.Addr().String()),
 		zap.Int("projects", len(cfg.Projects)), zap.String("config", c.Config))
 	select {
@@ -48,7 +49,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	return s.drain(cfg.Intake.DrainTimeout)
+	return s.drain(s.running.Load().Intake.DrainTimeout)
 }
 
 // service is the rooms, wired.
@@ -57,8 +58,8 @@ type service struct {
 	level   zap.AtomicLevel
 	router  *router.Router
 	intake  *intake.Server
-	running *schema.Config // as loaded last
-	tracing func()         // flushes the spans
+	running atomic.Pointer[schema.Config] // as loaded last
+	tracing func()                        // flushes the spans
 	reloads *prometheus.CounterVec
 	current prometheus.Gauge
 	ready   atomic.Bool
@@ -66,7 +67,8 @@ type service struct {
 
 // newService wires everything that one configuration asks for.
 func newService(cfg *schema.Config) (*service, error) {
-	s := &service{running: cfg}
+	s := &service{}
+	s.running.Store(cfg)
 	var err error
 	if s.log, s.level, err = newLogger(cfg.Log); err != nil {
 		return nil, err
@@ -96,6 +98,13 @@ func newService(cfg *schema.Config) (*service, error) {
 	}
 	s.ready.Store(true)
 	return s, nil
+}
+
+// newRouter returns a router whose hooks are asked over the network.
+func newRouter(dns schema.DNS, o router.Options) *router.Router {
+	client := hookclient.New(dns.Servers)
+	o.Prepare = func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) }
+	return router.New(o)
 }
 
 func (s *service) countReloads(reg prometheus.Registerer) {
@@ -132,10 +141,9 @@ func (s *service) reload(name, cause string) {
 	if level, err := zap.ParseAtomicLevel(cfg.Log.Level); err == nil {
 		s.level.SetLevel(level.Level())
 	}
-	for _, key := range needRestart(s.running, cfg) {
+	for _, key := range needRestart(s.running.Swap(cfg), cfg) {
 		s.log.Warn("this change needs a restart", zap.String("key", key))
 	}
-	s.running = cfg
 	s.reloads.WithLabelValues("ok").Inc()
 	s.current.Set(1)
 	s.log.Info("reloaded", zap.String("cause", cause), zap.Uint64("table", s.router.Version()),

@@ -1,0 +1,245 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hookswitch/bench/hooksim"
+)
+
+// ailingHook is a webhook whose health the test sets. While it is ill, it fails real calls and
+// probes of /probe alike, and counts both.
+type ailingHook struct {
+	*httptest.Server
+	ill            atomic.Bool
+	hangs          bool         // rather than answer 500
+	failed, probed atomic.Int64 // real calls that met it ill; probes, at any time
+}
+
+func startAilingHook(t *testing.T, hangs bool) *ailingHook {
+	h := &ailingHook{hangs: hangs}
+	h.ill.Store(true)
+	h.Server = httptest.NewServer(h)
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *ailingHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	probe, ill := r.URL.Path == "/probe", h.ill.Load()
+	if probe {
+		h.probed.Add(1)
+	} else if ill {
+		h.failed.Add(1)
+	}
+	switch {
+	case ill && h.hangs:
+		<-r.Context().Done()
+	case ill:
+		http.Error(w, "out of order", http.StatusInternalServerError)
+	default:
+		fmt.Fprint(w, `{"dst_phone":"380441111111"}`)
+	}
+}
+
+// ailingProject is one hook with a breaker that opens for half a second and no longer; its parts
+// are the hook's URL and the probe's.
+const ailingProject = `
+projects:
+  - id: "1001"
+    default_schema: "1"
+    allow_private_hooks: true
+    numbers: [{number: "380442223344", schema: "100"}]
+    schemas:
+      - {id: "1", steps: [{dial: ["380440000001"]}]}
+      - {id: "100", steps: [{hook: ailing}]}
+    hooks:
+      - {id: ailing, url: "%s", request_timeout: 300ms, breaker: {failures: 5, slow_call: 1, open_for: 500ms, open_for_max: 500ms, probe_url: "%s"}}
+`
+
+const (
+	ailingOpenFor = 500 * time.Millisecond
+	breakerState  = `hookswitch_breaker_state{hook="ailing",project="1001"}`
+)
+
+// probesWithin is how many probes can begin within d: an opening is up to a fifth shorter than open_for,
+// so that many instances don't come back at once.
+func probesWithin(d time.Duration) int64 { return int64(d/(ailingOpenFor*4/5)) + 1 }
+
+func TestABrokenHookIsLeftAloneButForItsProbes(t *testing.T) {
+	rate, calls := 200.0, 400
+	if full {
+		rate, calls = 500, 10000
+	}
+	for _, tc := range []struct {
+		name, reason string
+		hangs        bool
+	}{
+		{"that answers 500", "bad_status", false},
+		{"that hangs", "timeout", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			hook := startAilingHook(t, tc.hangs)
+			s := start(t, fmt.Sprintf(ailingProject, hook.URL, ""))
+			for range 5 {
+				if d, status := s.route(call("380442223344")); status != 200 || d.Source != "fallback" || d.Reason != tc.reason {
+					t.Fatalf("before it opens: got %d %+v; want a fallback, reason %s", status, d, tc.reason)
+				}
+			}
+			if got := s.metric(breakerState); got != 2 {
+				t.Fatalf("after 5 failures %s is %v; want 2, open", breakerState, got)
+			}
+
+			began := time.Now()
+			outcomes := s.openLoop(calls, rate, func(int) url.Values { return call("380442223344") })
+			took := time.Since(began)
+			probes := hook.failed.Load() - 5
+			wantFallbacks(t, outcomes, tc.reason, "breaker_open")
+			if asked := count(outcomes, tc.reason); int64(asked) != probes {
+				t.Errorf("%d decisions say that the hook was asked, and it was %d times", asked, probes)
+			}
+			if probes < 1 || probes > probesWithin(took) {
+				t.Errorf("the hook was asked %d times within %v; want its probes alone, 1 to %d", probes, took, probesWithin(took))
+			}
+			l := latenciesOf(outcomes)
+			t.Logf("%d calls at %.0f/s, of which %d probes; p50, p99, p99.9, max in ms:%s", calls, rate, probes, l)
+			if full && l.at(990) >= time.Millisecond {
+				t.Errorf("p99 with the breaker open: %v; want under 1 ms", l.at(990))
+			}
+		})
+	}
+}
+
+func TestABreakerClosesWithinOpenForOfItsHooksRecovery(t *testing.T) {
+	for _, tc := range []struct{ name, probePath string }{
+		{"by real calls", ""},
+		{"by the probe_url, and no caller meets the failing hook meanwhile", "/probe"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			hook := startAilingHook(t, false)
+			probeURL := ""
+			if tc.probePath != "" {
+				probeURL = hook.URL + tc.probePath
+			}
+			s := start(t, fmt.Sprintf(ailingProject, hook.URL, probeURL))
+			for range 5 {
+				s.route(call("380442223344"))
+			}
+			const rate, ill, well = 200.0, 400, 300
+			var recovered time.Time
+			outcomes := s.openLoop(ill+well, rate, func(i int) url.Values {
+				if i == ill {
+					recovered = time.Now()
+					hook.ill.Store(false)
+				}
+				return call("380442223344")
+			})
+
+			if probeURL != "" {
+				if met := hook.failed.Load() - 5; met != 0 {
+					t.Errorf("%d callers met the failing hook; want none once the breaker was open", met)
+				}
+				if probed := hook.probed.Load(); probed < 2 {
+					t.Errorf("the probe_url was asked %d times in %v; want about one in %v", probed, ill*time.Second/rate, ailingOpenFor)
+				}
+			}
+			wantFallbacks(t, outcomes[:ill], "bad_status", "breaker_open")
+			good := slices.IndexFunc(outcomes[ill:], func(o outcome) bool { return o.Source == "hook" })
+			if good < 0 {
+				t.Fatalf("no call of %d reached the hook after it had recovered at %v", well, recovered)
+			}
+			for i, o := range outcomes[ill+good:] {
+				if o.Source != "hook" || o.Reason != "ok" {
+					// One that was decided while the probe was under way.
+					if i < 5 && o.Reason == "breaker_open" {
+						continue
+					}
+					t.Errorf("call %d after the first good one: got %+v, %v; want the hook's answer", i, o.decision, o.err)
+				}
+			}
+			after := time.Duration(float64(good) / rate * float64(time.Second))
+			t.Logf("closed %v after the hook's recovery; open_for is %v", after, ailingOpenFor)
+			if full && after > ailingOpenFor+20*time.Millisecond {
+				t.Errorf("closed %v after the hook's recovery; want at most open_for, %v", after, ailingOpenFor)
+			}
+		})
+	}
+}
+
+// neighbours are a hook that answers and one that may not, in one project.
+const neighbours = `
+projects:
+  - id: "1001"
+    default_schema: "1"
+    allow_private_hooks: true
+    numbers: [{number: "380442223344", schema: "100"}, {number: "380442223355", schema: "101"}]
+    schemas:
+      - {id: "1", steps: [{dial: ["380440000001"]}]}
+      - {id: "100", steps: [{hook: well}]}
+      - {id: "101", steps: [{hook: hung}]}
+    hooks:
+      - {id: well, url: "%s"}
+      - {id: hung, url: "%s"}
+`
+
+func TestAHungHookTakesNothingFromItsNeighbour(t *testing.T) {
+	rounds, seconds := 1, 1
+	if full {
+		rounds, seconds = 6, 10
+	}
+	const rate = 200.0
+	calls := seconds * int(rate)
+	well := startSim(t, hooksim.Options{Latency: 5 * time.Millisecond})
+	hung := startSim(t, hooksim.Options{HangRate: 1})
+	s := start(t, fmt.Sprintf(neighbours, well.URL(), hung.URL()))
+	askWell := func() []outcome {
+		return s.openLoop(calls, rate, func(int) url.Values { return call("380442223344") })
+	}
+
+	var alone, beside []outcome
+	for range rounds {
+		alone = append(alone, askWell()...)
+		others := make(chan []outcome, 1)
+		go func() { others <- s.openLoop(calls, rate, func(int) url.Values { return call("380442223355") }) }()
+		beside = append(beside, askWell()...)
+		wantFallbacks(t, <-others, "timeout", "breaker_open", "overloaded")
+	}
+	for _, o := range slices.Concat(alone, beside) {
+		if o.err != nil || o.status != 200 || o.Source != "hook" || o.Reason != "ok" {
+			t.Errorf("the hook that is well: got %d %+v, %v; want its answer", o.status, o.decision, o.err)
+		}
+	}
+	a, b := latenciesOf(alone), latenciesOf(beside)
+	t.Logf("%d rounds of %d s, hook of 5 ms at 200/s; p50, p99, p99.9, max in ms", rounds, seconds)
+	t.Logf("alone:                  %s", a)
+	t.Logf("beside one that hangs:  %s (p99 × %.2f)", b, float64(b.at(990))/float64(a.at(990)))
+	if full && float64(b.at(990)) > 1.2*float64(a.at(990)) {
+		t.Errorf("p99 beside a hung hook is %v; want at most 1.2 × %v", b.at(990), a.at(990))
+	}
+}
+
+// wantFallbacks checks that every call got the fallback, for one of the reasons.
+func wantFallbacks(t *testing.T, outcomes []outcome, reasons ...string) {
+	t.Helper()
+	for i, o := range outcomes {
+		if o.err != nil || o.status != 200 || o.Source != "fallback" || !slices.Contains(reasons, o.Reason) || o.DstPhone != "380440000001" {
+			t.Errorf("call %d: got %d %+v, %v; want the fallback 380440000001, reason one of %q", i, o.status, o.decision, o.err, reasons)
+		}
+	}
+}
+
+// count returns how many decisions have the reason.
+func count(outcomes []outcome, reason string) int {
+	n := 0
+	for i := range outcomes {
+		if outcomes[i].Reason == reason {
+			n++
+		}
+	}
+	return n
+}

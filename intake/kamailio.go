@@ -1,0 +1,94 @@
+package intake
+
+import (
+	"strconv"
+
+	"hookswitch/schema"
+)
+
+// kamailioDialect is for Kamailio's http_client and rtjson modules: one line, since
+// http_client_query keeps only the first, of numeric timers in milliseconds. parallel has one
+// timeout in seconds for the script, since rtjson reads timers only for serial routing.
+var kamailioDialect = dialect{
+	contentType: "application/json",
+	read:        readBody,
+	decision:    appendKamailio,
+	fault:       func(dst []byte, _ *question, f *fault) []byte { return appendFaultJSON(dst, f) },
+	status:      httpStatus,
+	oneStep:     true,
+	aliases: []alias{
+		{"fU", schema.ParamCaller}, {"from_user", schema.ParamCaller},
+		{"rU", schema.ParamCallee}, {"tU", schema.ParamCallee}, {"to_user", schema.ParamCallee},
+		{"ci", schema.ParamCallID}, {"call_id", schema.ParamCallID},
+	},
+}
+
+// maxKamailio bounds the answer: a body over 8 KiB fails in the script's variable. What would go
+// beyond is left out, a destination at a time.
+const maxKamailio = 8<<10 - 512
+
+// kamailioReply is the status of a hangup step, by cause.
+var kamailioReply = map[string]string{
+	"busy": "486", "no_answer": "480", "rejected": "603", "unallocated": "404", "congestion": "503", "normal": "480",
+}
+
+func appendKamailio(dst []byte, _ *question, d *schema.Decision) []byte {
+	step := d.FirstDial()
+	if step == nil {
+		step = &schema.DecidedStep{}
+	}
+	serial := sequential(step)
+	dst = append(dst, `{"version":"1.0","routing":"`...)
+	if serial {
+		dst = append(dst, `serial","routes":[`...)
+	} else {
+		dst = append(dst, `parallel","routes":[`...)
+	}
+	for i := range step.Dial {
+		if len(dst) > maxKamailio-2*schema.MaxDestinationLength-len(d.Next) {
+			break
+		}
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendSIPURI(append(dst, `{"uri":"`...), &dialing(d).Kamailio, &step.Dial[i])
+		dst = append(dst, '"')
+		if serial {
+			dst = append(dst, `,"fr_timer":5000,"fr_inv_timer":`...)
+			dst = strconv.AppendInt(dst, seconds(step)*1000, 10)
+		}
+		dst = append(dst, '}')
+	}
+	dst = append(dst, ']')
+	if !serial {
+		timeout := int64(0)
+		if len(step.Dial) > 0 {
+			timeout = seconds(step)
+		}
+		dst = strconv.AppendInt(append(dst, `,"timeout":`...), timeout, 10)
+	}
+	dst = append(append(dst, `,"next":"`...), d.Next...) // base64url
+	dst = append(append(dst, `","decision_id":"`...), d.ID[:]...)
+	dst = append(dst, '"')
+	if other := firstOther(d); other != nil && other.Hangup != "" && len(step.Dial) == 0 {
+		dst = append(append(dst, `,"hangup":`...), kamailioReply[other.Hangup]...)
+	}
+	return append(dst, '}')
+}
+
+// appendSIPURI appends a destination as a strict SIP URI (RFC 3261, section 25.1), in which a "#" in
+// the user must be escaped. Nothing else that a template or a destination can hold needs it, in a
+// URI or in JSON.
+func appendSIPURI(dst []byte, t *schema.DialTemplates, d *schema.Destination) []byte {
+	var text [512]byte
+	for _, c := range appendDial(text[:0], t, d) {
+		switch c {
+		case '#':
+			dst = append(dst, "%23"...)
+		case '"', '\\':
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,119 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestStringsOfACallOutliveTheGrowthOfItsMemory(t *testing.T) {
+	var c Call
+	var kept, want []string
+	for i := range 3000 {
+		text := fmt.Sprintf("value %d", i)
+		kept = append(kept, c.Keep([]byte(text)))
+		want = append(want, text)
+	}
+	kept = append(kept, c.Keep([]byte(strings.Repeat("x", 5000))), c.Keep(nil))
+	want = append(want, strings.Repeat("x", 5000), "")
+	for i := range want {
+		if kept[i] != want[i] {
+			t.Fatalf("string %d: got %q; want %q", i, kept[i], want[i])
+		}
+	}
+}
+
+func TestWhatACallKeepsIsACopy(t *testing.T) {
+	var c Call
+	b := []byte("380441112233")
+	c.Set(ParamCaller, b)
+	c.SetNamed(b, b)
+	copy(b, "XXXXXXXXXXXX")
+	if v, ok := c.CustomValue("380441112233"); c.Caller() != "380441112233" || !ok || v != "380441112233" {
+		t.Errorf("got caller %q, custom %q", c.Caller(), v)
+	}
+}
+
+func TestAValueNotSaidIsWhatTheDocumentSends(t *testing.T) {
+	var c Call
+	for _, p := range []struct {
+		param Param
+		want  string
+	}{{ParamCaller, ""}, {ParamType, "in"}, {ParamDuration, "0"}, {ParamTalkTime, "0"}, {ParamProperFlag, "0"}, {ParamRepeatedFlag, "0"}} {
+		if got := c.Get(p.param); got != p.want || c.Said(p.param) {
+			t.Errorf("%s: got %q; want %q, not said", p.param.Name(), got, p.want)
+		}
+	}
+	c.Set(ParamType, nil)
+	if c.Get(ParamType) != "" || !c.Said(ParamType) {
+		t.Error("an empty value that was said is not kept")
+	}
+}
+
+func TestNamedParametersGoToTheCatalogueOrStayCustom(t *testing.T) {
+	var c Call
+	for _, p := range [][2]string{{"caller", "1"}, {"E164", "+1"}, {"e164", "custom"}, {"city", "Kyiv"}, {"city", "Lviv"}} {
+		c.SetNamed([]byte(p[0]), []byte(p[1]))
+	}
+	if c.Caller() != "1" || c.Get(ParamE164) != "+1" {
+		t.Errorf("got caller %q, E164 %q", c.Caller(), c.Get(ParamE164))
+	}
+	if got := fmt.Sprint(c.Customs()); got != "[{e164 custom} {city Lviv}]" {
+		t.Errorf("got customs %s; want each once, the last value, in their first order", got)
+	}
+	for i := range 2 * maxCustom {
+		c.SetNamed(fmt.Append(nil, "n", i), nil)
+	}
+	if len(c.Customs()) != maxCustom {
+		t.Errorf("got %d custom parameters; want at most %d", len(c.Customs()), maxCustom)
+	}
+}
+
+func TestEveryCatalogueParameterIsFoundByItsName(t *testing.T) {
+	for p := Param(0); p < ParamCount; p++ {
+		if p.Name() == "" {
+			t.Fatalf("parameter %d has no name", p)
+		}
+		if got, ok := ParamNamed([]byte(p.Name())); !ok || got != p {
+			t.Errorf("%s: found %d, %v; want %d: two parameters of one name?", p.Name(), got, ok, p)
+		}
+	}
+}
+
+func TestResetEmptiesACallAndKeepsItsMemory(t *testing.T) {
+	c := Call{Project: "1", Hook: "2", Schema: "3", Cursor: "4", Traceparent: "5", Explain: true}
+	c.Set(ParamCaller, []byte("380441112233"))
+	c.SetNamed([]byte("city"), []byte("Kyiv"))
+	c.Reset()
+	if c.Caller() != "" || c.Said(ParamCaller) || len(c.Customs()) != 0 || c.Project+c.Hook+c.Schema+c.Cursor+c.Traceparent != "" || c.Explain {
+		t.Errorf("something is left: %+v", c)
+	}
+	if _, ok := c.CustomValue("city"); ok {
+		t.Error("a custom parameter is left")
+	}
+	if cap(c.arena) == 0 {
+		t.Error("the memory is gone")
+	}
+	c.Keep(make([]byte, maxKeptArena+1))
+	if c.Reset(); cap(c.arena) != 0 {
+		t.Error("an unusually large question's memory is kept")
+	}
+}
+
+func TestAReusedCallDoesNotAllocate(t *testing.T) {
+	var c Call
+	names := [][]byte{[]byte("caller"), []byte("callee"), []byte("callid"), []byte("city")}
+	value := []byte("380441112233")
+	n := testing.AllocsPerRun(100, func() {
+		c.Reset()
+		for _, name := range names {
+			c.SetNamed(name, value)
+		}
+		if v, ok := c.CustomValue("city"); !ok || c.ID() != v {
+			t.Fatal("the call lost a value")
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations a call; want 0", n)
+	}
+}
