@@ -17,7 +17,7 @@ import (
 	"hookswitch/schema"
 )
 
-// newLogger writes to standard error, sampled as configured; its level can change at run time.
+// newLogger writes to standard error; its level can change at run time.
 func newLogger(conf schema.Log) (*zap.Logger, zap.AtomicLevel, error) {
 	level, err := zap.ParseAtomicLevel(conf.Level)
 	if err != nil {
@@ -30,11 +30,18 @@ func newLogger(conf schema.Log) (*zap.Logger, zap.AtomicLevel, error) {
 		form.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		encoder = zapcore.NewConsoleEncoder(form)
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)
-	if conf.SampleFirst > 0 {
-		core = zapcore.NewSamplerWithOptions(core, time.Second, conf.SampleFirst, conf.SampleThereafter)
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)), level, nil
+}
+
+// sampled is log for what calls cause, bounded as configured. The service's own lines are not: of a
+// faulty file, every fault is told.
+func sampled(log *zap.Logger, conf schema.Log) *zap.Logger {
+	if conf.SampleFirst == 0 {
+		return log
 	}
-	return zap.New(core), level, nil
+	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, conf.SampleFirst, conf.SampleThereafter)
+	}))
 }
 
 // newTracer sends spans to the configured OTLP endpoint over HTTP; without one it returns nil, and

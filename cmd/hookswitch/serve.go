@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"hookswitch/hookclient"
@@ -81,16 +82,31 @@ func newService(cfg *schema.Config) (*service, error) {
 		return nil, err
 	}
 	s.tracing = flush
-	client := hookclient.New(cfg.DNS.Servers)
-	s.router = router.New(router.Options{
-		Prepare: func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) },
-		Log:     s.log, Metrics: metrics, Tracer: tracer, Now: time.Now, Repeats: cfg.Repeats,
+	s.router = newRouter(cfg.DNS, router.Options{
+		Log: sampled(s.log, cfg.Log), Metrics: metrics, Tracer: tracer, Now: time.Now, Repeats: cfg.Repeats,
 	})
 	if err := s.router.Load(cfg); err != nil {
 		return nil, err
 	}
 	s.intake, err = intake.New(intake.Options{
-		Decide: s.router, Settings: cfg.Intake, Log: s.log, Ready: s.ready.Load,
+		Decide: s.router, Settings: cfg.Intake, Log: sampled(s.log, cfg.Log), Ready: s.ready.Load,
+		Registerer: metrics, Gatherer: metrics, Now: time.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.ready.Store(true)
+	return s, nil
+}
+
+// newRouter returns a router whose hooks are asked over the network.
+func newRouter(dns schema.DNS, o router.Options) *router.Router {
+	s.router = newRouter(cfg, metrics, s.log, tracer)
+	if err := s.router.Load(cfg); err != nil {
+		return nil, err
+	}
+	s.intake, err = intake.New(intake.Options{
+		Decide: s.router, Settings: cfg.Intake, Log: sampled(s.log, cfg.Log), Ready: s.ready.Load,
 		Registerer: metrics, Gatherer: metrics, Now: time.Now,
 	})
 	if err != nil {
@@ -105,6 +121,15 @@ func newRouter(dns schema.DNS, o router.Options) *router.Router {
 	client := hookclient.New(dns.Servers)
 	o.Prepare = func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) }
 	return router.New(o)
+}
+
+// newRouter returns a router, with no table yet, whose hooks are asked over the network.
+func newRouter(cfg *schema.Config, metrics prometheus.Registerer, log *zap.Logger, tracer trace.Tracer) *router.Router {
+	client := hookclient.New(cfg.DNS.Servers)
+	return router.New(router.Options{
+		Prepare: func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) },
+		Log:     log, Metrics: metrics, Tracer: tracer, Now: time.Now, Repeats: cfg.Repeats,
+	})
 }
 
 func (s *service) countReloads(reg prometheus.Registerer) {
