@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"hookswitch/hookclient"
@@ -101,35 +100,9 @@ func newService(cfg *schema.Config) (*service, error) {
 
 // newRouter returns a router whose hooks are asked over the network.
 func newRouter(dns schema.DNS, o router.Options) *router.Router {
-	s.router = newRouter(cfg, metrics, s.log, tracer)
-	if err := s.router.Load(cfg); err != nil {
-		return nil, err
-	}
-	s.intake, err = intake.New(intake.Options{
-		Decide: s.router, Settings: cfg.Intake, Log: sampled(s.log, cfg.Log), Ready: s.ready.Load,
-		Registerer: metrics, Gatherer: metrics, Now: time.Now,
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.ready.Store(true)
-	return s, nil
-}
-
-// newRouter returns a router whose hooks are asked over the network.
-func newRouter(dns schema.DNS, o router.Options) *router.Router {
 	client := hookclient.New(dns.Servers)
 	o.Prepare = func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) }
 	return router.New(o)
-}
-
-// newRouter returns a router, with no table yet, whose hooks are asked over the network.
-func newRouter(cfg *schema.Config, metrics prometheus.Registerer, log *zap.Logger, tracer trace.Tracer) *router.Router {
-	client := hookclient.New(cfg.DNS.Servers)
-	return router.New(router.Options{
-		Prepare: func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) },
-		Log:     log, Metrics: metrics, Tracer: tracer, Now: time.Now, Repeats: cfg.Repeats,
-	})
 }
 
 func (s *service) countReloads(reg prometheus.Registerer) {
