@@ -72,9 +72,9 @@ const (
 func probesWithin(d time.Duration) int64 { return int64(d/(ailingOpenFor*4/5)) + 1 }
 
 func TestABrokenHookIsLeftAloneButForItsProbes(t *testing.T) {
-	rate, calls := 200.0, 400
+	rate, calls, rounds := 200.0, 200, 2
 	if full {
-		rate, calls = 500, 10000
+		rate, calls, rounds = 500, 1000, 11
 	}
 	for _, tc := range []struct {
 		name, reason string
@@ -96,7 +96,13 @@ func TestABrokenHookIsLeftAloneButForItsProbes(t *testing.T) {
 			}
 
 			began := time.Now()
-			outcomes := s.openLoop(calls, rate, func(int) url.Values { return call("380442223344") })
+			var outcomes []outcome
+			var p99s []time.Duration
+			for range rounds {
+				round := s.openLoop(calls, rate, func(int) url.Values { return call("380442223344") })
+				outcomes = append(outcomes, round...)
+				p99s = append(p99s, latenciesOf(round).at(990))
+			}
 			took := time.Since(began)
 			probes := hook.failed.Load() - 5
 			wantFallbacks(t, outcomes, tc.reason, "breaker_open")
@@ -106,68 +112,87 @@ func TestABrokenHookIsLeftAloneButForItsProbes(t *testing.T) {
 			if probes < 1 || probes > probesWithin(took) {
 				t.Errorf("the hook was asked %d times within %v; want its probes alone, 1 to %d", probes, took, probesWithin(took))
 			}
-			l := latenciesOf(outcomes)
-			t.Logf("%d calls at %.0f/s, of which %d probes; p50, p99, p99.9, max in ms:%s", calls, rate, probes, l)
-			if full && l.at(990) >= time.Millisecond {
-				t.Errorf("p99 with the breaker open: %v; want under 1 ms", l.at(990))
+			slices.Sort(p99s)
+			inside := decisionTimes(outcomes)
+			t.Logf("%d calls at %.0f/s, of which %d probes; p50, p99, p99.9, max in ms", len(outcomes), rate, probes)
+			t.Logf("the decision:   %s", inside)
+			t.Logf("to the caller:  %s; p99 of each round: %v", latenciesOf(outcomes), p99s)
+			if median := p99s[rounds/2]; full && (inside.at(990) >= time.Millisecond || median >= time.Millisecond) {
+				t.Errorf("with the breaker open, p99 is %v for the decision, %v to the caller in the median round; want under 1 ms", inside.at(990), median)
 			}
 		})
 	}
 }
 
+// decisionTimes are what the answers say that the decisions took, ascending.
+func decisionTimes(outcomes []outcome) latencies {
+	l := make(latencies, len(outcomes))
+	for i := range outcomes {
+		l[i] = time.Duration(outcomes[i].ElapsedMs * float64(time.Millisecond))
+	}
+	slices.Sort(l)
+	return l
+}
+
 func TestABreakerClosesWithinOpenForOfItsHooksRecovery(t *testing.T) {
+	recoveries := 1
+	if full {
+		recoveries = 5
+	}
 	for _, tc := range []struct{ name, probePath string }{
 		{"by real calls", ""},
 		{"by the probe_url, and no caller meets the failing hook meanwhile", "/probe"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			hook := startAilingHook(t, false)
-			probeURL := ""
-			if tc.probePath != "" {
-				probeURL = hook.URL + tc.probePath
-			}
-			s := start(t, fmt.Sprintf(ailingProject, hook.URL, probeURL))
-			for range 5 {
-				s.route(call("380442223344"))
-			}
-			const rate, ill, well = 200.0, 400, 300
-			var recovered time.Time
-			outcomes := s.openLoop(ill+well, rate, func(i int) url.Values {
-				if i == ill {
-					recovered = time.Now()
-					hook.ill.Store(false)
-				}
-				return call("380442223344")
-			})
-
-			if probeURL != "" {
-				if met := hook.failed.Load() - 5; met != 0 {
-					t.Errorf("%d callers met the failing hook; want none once the breaker was open", met)
-				}
-				if probed := hook.probed.Load(); probed < 2 {
-					t.Errorf("the probe_url was asked %d times in %v; want about one in %v", probed, ill*time.Second/rate, ailingOpenFor)
-				}
-			}
-			wantFallbacks(t, outcomes[:ill], "bad_status", "breaker_open")
-			good := slices.IndexFunc(outcomes[ill:], func(o outcome) bool { return o.Source == "hook" })
-			if good < 0 {
-				t.Fatalf("no call of %d reached the hook after it had recovered at %v", well, recovered)
-			}
-			for i, o := range outcomes[ill+good:] {
-				if o.Source != "hook" || o.Reason != "ok" {
-					// One that was decided while the probe was under way.
-					if i < 5 && o.Reason == "breaker_open" {
-						continue
-					}
-					t.Errorf("call %d after the first good one: got %+v, %v; want the hook's answer", i, o.decision, o.err)
-				}
-			}
-			after := time.Duration(float64(good) / rate * float64(time.Second))
-			t.Logf("closed %v after the hook's recovery; open_for is %v", after, ailingOpenFor)
-			if full && after > ailingOpenFor+20*time.Millisecond {
-				t.Errorf("closed %v after the hook's recovery; want at most open_for, %v", after, ailingOpenFor)
+			for range recoveries {
+				checkRecovery(t, tc.probePath)
 			}
 		})
+	}
+}
+
+// checkRecovery has a hook fail under a steady load, recover, and be taken up again.
+func checkRecovery(t *testing.T, probePath string) {
+	hook := startAilingHook(t, false)
+	probeURL := ""
+	if probePath != "" {
+		probeURL = hook.URL + probePath
+	}
+	s := start(t, fmt.Sprintf(ailingProject, hook.URL, probeURL))
+	for range 5 {
+		s.route(call("380442223344"))
+	}
+	const rate, ill, well = 200.0, 250, 150
+	outcomes := s.openLoop(ill+well, rate, func(i int) url.Values {
+		if i == ill {
+			hook.ill.Store(false)
+		}
+		return call("380442223344")
+	})
+
+	wantFallbacks(t, outcomes[:ill-10], "bad_status", "breaker_open")
+	if probeURL != "" {
+		if met := hook.failed.Load() - 5; met != 0 {
+			t.Errorf("%d callers met the failing hook; want none once the breaker was open", met)
+		}
+		if probed := hook.probed.Load(); probed < 2 {
+			t.Errorf("the probe_url was asked %d times in %d calls at %.0f/s; want once in %v", probed, ill, rate, ailingOpenFor)
+		}
+	}
+	good := slices.IndexFunc(outcomes[ill:], func(o outcome) bool { return o.Source == "hook" })
+	if good < 0 {
+		t.Fatalf("none of %d calls reached the hook after it had recovered", well)
+	}
+	for i, o := range outcomes[ill+good:] {
+		underway := i < 5 && o.Reason == "breaker_open" // decided while the probe was under way
+		if !underway && (o.Source != "hook" || o.Reason != "ok") {
+			t.Errorf("call %d after the first good one: got %+v, %v; want the hook's answer", i, o.decision, o.err)
+		}
+	}
+	after := time.Duration(float64(good) / rate * float64(time.Second))
+	t.Logf("closed %v after the hook's recovery; open_for is %v", after, ailingOpenFor)
+	if full && after > ailingOpenFor+20*time.Millisecond {
+		t.Errorf("closed %v after the hook's recovery; want at most open_for, %v", after, ailingOpenFor)
 	}
 }
 
@@ -190,7 +215,7 @@ projects:
 func TestAHungHookTakesNothingFromItsNeighbour(t *testing.T) {
 	rounds, seconds := 1, 1
 	if full {
-		rounds, seconds = 6, 10
+		rounds, seconds = 7, 10
 	}
 	const rate = 200.0
 	calls := seconds * int(rate)
@@ -202,24 +227,28 @@ func TestAHungHookTakesNothingFromItsNeighbour(t *testing.T) {
 	}
 
 	var alone, beside []outcome
+	var ratios []float64 // of each round's p99, beside to alone
 	for range rounds {
-		alone = append(alone, askWell()...)
+		a := askWell()
 		others := make(chan []outcome, 1)
 		go func() { others <- s.openLoop(calls, rate, func(int) url.Values { return call("380442223355") }) }()
-		beside = append(beside, askWell()...)
+		b := askWell()
 		wantFallbacks(t, <-others, "timeout", "breaker_open", "overloaded")
+		alone, beside = append(alone, a...), append(beside, b...)
+		ratios = append(ratios, float64(latenciesOf(b).at(990))/float64(latenciesOf(a).at(990)))
 	}
 	for _, o := range slices.Concat(alone, beside) {
 		if o.err != nil || o.status != 200 || o.Source != "hook" || o.Reason != "ok" {
 			t.Errorf("the hook that is well: got %d %+v, %v; want its answer", o.status, o.decision, o.err)
 		}
 	}
-	a, b := latenciesOf(alone), latenciesOf(beside)
-	t.Logf("%d rounds of %d s, hook of 5 ms at 200/s; p50, p99, p99.9, max in ms", rounds, seconds)
-	t.Logf("alone:                  %s", a)
-	t.Logf("beside one that hangs:  %s (p99 × %.2f)", b, float64(b.at(990))/float64(a.at(990)))
-	if full && float64(b.at(990)) > 1.2*float64(a.at(990)) {
-		t.Errorf("p99 beside a hung hook is %v; want at most 1.2 × %v", b.at(990), a.at(990))
+	slices.Sort(ratios)
+	t.Logf("%d rounds of %d s, a hook of 5 ms at %.0f/s; p50, p99, p99.9, max in ms", rounds, seconds, rate)
+	t.Logf("alone:                  %s", latenciesOf(alone))
+	t.Logf("beside one that hangs:  %s", latenciesOf(beside))
+	t.Logf("p99 beside by p99 alone, of the rounds: %.2f", ratios)
+	if median := ratios[len(ratios)/2]; full && median > 1.2 {
+		t.Errorf("p99 beside a hung hook is %.2f × of alone in the median round; want at most 1.2", median)
 	}
 }
 

@@ -120,14 +120,19 @@ func (s *service) signal(sig syscall.Signal) {
 	}
 }
 
-// stop ends the process, by force if it takes over 15 seconds.
+// stop ends the process, by force if it takes over 15 seconds. A race that the detector found in it
+// (GOFLAGS=-race builds it in) fails the test.
 func (s *service) stop() {
+	client.CloseIdleConnections() // a drain gives those half a second
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:
 	case <-time.After(15 * time.Second):
 		_ = s.cmd.Process.Kill()
 		<-s.done
+	}
+	if strings.Contains(s.log.all(), "WARNING: DATA RACE") {
+		s.t.Error("the race detector found something; see the log")
 	}
 	if s.t.Failed() {
 		s.t.Logf("log of the service:\n%s", s.log)
@@ -231,6 +236,13 @@ func (l *logBuffer) add(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.buf.WriteString(line + "\n")
+}
+
+// all returns the whole of the log.
+func (l *logBuffer) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 // String returns the last 20 KiB.

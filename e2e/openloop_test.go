@@ -3,7 +3,9 @@ package e2e
 import (
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -84,4 +86,60 @@ func TestPercentilesAreOfTheNearestRank(t *testing.T) {
 	if got := l[:30].at(999); got != 30 {
 		t.Errorf("p99.9 of 30 is %d; want the largest", got)
 	}
+}
+
+// footprint is what a process holds.
+type footprint struct {
+	goroutines, files int
+	rss               int // MiB
+}
+
+func (f footprint) String() string {
+	return fmt.Sprintf("%d goroutines, %d open files, %d MiB", f.goroutines, f.files, f.rss)
+}
+
+// footprint counts what the service holds now, the test's own idle connections let go.
+func (s *service) footprint() footprint {
+	s.t.Helper()
+	client.CloseIdleConnections()
+	var f footprint
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, rss, found := strings.Cut(string(status), "VmRSS:")
+	if _, err := fmt.Sscan(rss, &f.rss); !found || err != nil {
+		s.t.Fatalf("no VmRSS in /proc: %v", err)
+	}
+	f.rss /= 1 << 10
+	f.files, f.goroutines = len(files), int(s.metric("go_goroutines"))
+	return f
+}
+
+// What a service may hold beyond what it held before: a pool's growth, not a share of the calls.
+// Memory is the coarsest: the router's table of recent calls, of 20 MiB, fills page by page, and the
+// Go runtime keeps what a burst took until a later collection.
+const (
+	spareGoroutines = 5
+	spareFiles      = 3
+	spareRSS        = 32 // MiB
+)
+
+// settles waits until the service holds what it held before: connections to webhooks are kept for 4
+// seconds, the listener's own goroutines for 10 to 20.
+func (s *service) settles(t *testing.T, before footprint) {
+	t.Helper()
+	var now footprint
+	for end := time.Now().Add(25 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		now = s.footprint()
+		if now.goroutines <= before.goroutines+spareGoroutines && now.files <= before.files+spareFiles && now.rss <= before.rss+spareRSS {
+			t.Logf("before: %s; after: %s", before, now)
+			return
+		}
+	}
+	t.Errorf("the service holds %s; before, %s", now, before)
 }

@@ -40,11 +40,11 @@ func TestTheDocumentedHandlerRoutesByBothOfItsBranches(t *testing.T) {
 			s := start(t, fmt.Sprintf(phpProject, php, tc.handler, tc.settings))
 
 			d, status := s.route(call("380442223344"))
-			if status != 200 || d.Source != "hook" || d.Reason != "ok" || text(d.Hook) != "php" || d.Schema != nil || d.DstPhone != "380443334455" {
+			if status != 200 || d.Source != "hook" || d.Reason != "ok" || value(d.Hook) != "php" || d.Schema != nil || d.DstPhone != "380443334455" {
 				t.Errorf("dynamic: got %d %+v; want the number 380443334455, from hook php itself", status, d)
 			}
 			d, status = s.route(call("380442223355"))
-			if status != 200 || d.Source != "hook" || d.Reason != "ok" || text(d.Hook) != "php" || text(d.Schema) != "26076" ||
+			if status != 200 || d.Source != "hook" || d.Reason != "ok" || value(d.Hook) != "php" || value(d.Schema) != "26076" ||
 				d.DstPhone != "380440026076,380440026077" || len(d.Steps) != 1 || d.Steps[0].Strategy != "in_order" || d.Steps[0].TimeoutS != 20 {
 				t.Errorf("static: got %d %+v; want the step of schema 26076, named by hook php", status, d)
 			}
@@ -99,12 +99,4 @@ type logWriter struct{ log *logBuffer }
 func (w logWriter) Write(p []byte) (int, error) {
 	w.log.add(string(p))
 	return len(p), nil
-}
-
-// text is the string behind p, or "null".
-func text(p *string) string {
-	if p == nil {
-		return "null"
-	}
-	return *p
 }

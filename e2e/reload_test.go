@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,7 +52,9 @@ func TestAReloadUnderLoadFailsNoDecision(t *testing.T) {
 	numbers := []string{steadyNumber, changingNumber, plainNumber}
 
 	loaded := make(chan []outcome, 1)
-	go func() { loaded <- s.openLoop(calls, rate, func(i int) url.Values { return call(numbers[i%len(numbers)]) }) }()
+	go func() {
+		loaded <- s.openLoop(calls, rate, func(i int) url.Values { return call(numbers[i%len(numbers)]) })
+	}()
 	reloads := 0
 	var outcomes []outcome
 	for outcomes == nil {
@@ -97,6 +98,7 @@ func TestAFaultyFileLeavesTheOldTableAndItsFaultsAreThoseOfCheck(t *testing.T) {
 			`{hook: changing}`, `{hook: missing}`,
 			`id: steady, url:`, `id: steady, method: FETCH, url:`,
 			`default_schema: "1"`, `default_shema: "1"`).Replace(good), 4}, // a default scheme is missing too
+		{"with more faults than calls may write lines", strings.Replace(good, "    schemas:\n", strings.Repeat("      - {number: none, schema: \"1\"}\n", 150)+"    schemas:\n", 1), 150},
 		{"that is no YAML", "projects: [\n", 1},
 		{"that names a certificate which isn't there", strings.Replace(good, "id: steady,", "id: steady, tls: {ca: gone.pem},", 1), 1},
 	} {
@@ -189,7 +191,7 @@ func TestACallInFlightFinishesByTheTableItBeganWith(t *testing.T) {
 	}
 	close(hook.release)
 	for range 3 {
-		if o := <-outcomes; o.err != nil || o.status != 200 || text(o.Hook) != "slow" || o.DstPhone != "380441111111" {
+		if o := <-outcomes; o.err != nil || o.status != 200 || value(o.Hook) != "slow" || o.DstPhone != "380441111111" {
 			t.Errorf("a call in flight: got %d %+v, %v; want the answer of the hook it had asked", o.status, o.decision, o.err)
 		}
 	}
@@ -207,18 +209,12 @@ func (s *service) reload(config string) {
 // check runs `hookswitch check` on the service's file, expects the exit code, and returns the faults.
 func (s *service) check(code int) []string {
 	s.t.Helper()
-	check := exec.Command(binary, "check", "-c", s.Config)
-	var faults strings.Builder
-	check.Stderr = &faults
-	err := check.Run()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		s.t.Fatal(err)
-	}
-	if got := check.ProcessState.ExitCode(); got != code {
+	_, faults, got := run(s.t, nil, "check", "-c", s.Config)
+	if got != code {
 		s.t.Errorf("hookswitch check: exit code %d; want %d", got, code)
 	}
 	// A fault that has no place in the file follows the program's name, as any other error does.
-	return strings.Split(strings.TrimPrefix(strings.TrimRight(faults.String(), "\n"), "hookswitch: "), "\n")
+	return strings.Split(strings.TrimPrefix(strings.TrimRight(faults, "\n"), "hookswitch: "), "\n")
 }
 
 // startSim serves a simulated webhook until the test ends.

@@ -40,7 +40,12 @@ func TestMakeRunServesTheDemoAndPrintsACurlThatWorks(t *testing.T) {
 	})
 
 	printed := regexp.MustCompile(`(?m)^ *(curl .*)$`)
-	waitFor(t, 2*time.Minute, "make run prints a curl command", func() bool { return printed.MatchString(log.String()) })
+	waitFor(t, 2*time.Minute, "make run prints a curl command", func() bool {
+		if len(ended) > 0 {
+			t.Fatal("make run has ended by itself")
+		}
+		return printed.MatchString(log.String())
+	})
 	command := printed.FindStringSubmatch(log.String())[1]
 	answer, err := exec.Command("bash", "-c", command).Output()
 	if err != nil {
@@ -74,7 +79,7 @@ func checkDemoAnswer(t *testing.T, answer []byte) {
 	if err := json.Unmarshal(answer, &d); err != nil {
 		t.Fatalf("got %q: %v", answer, err)
 	}
-	if d.Source != "hook" || d.Reason != "ok" || d.Project != "1001" || d.CallID != "demo-1" || text(d.Hook) != "crm" || d.Schema != nil {
+	if d.Source != "hook" || d.Reason != "ok" || d.Project != "1001" || d.CallID != "demo-1" || value(d.Hook) != "crm" || d.Schema != nil {
 		t.Errorf("got %s; want hook crm's own answer to call demo-1 of project 1001", answer)
 	}
 	if len(d.Steps) != 1 || d.DstPhone == "" || d.DstPhone != strings.Join(d.Steps[0].Dial, ",") || d.Steps[0].Strategy != "all" || d.Steps[0].TimeoutS != 90 {

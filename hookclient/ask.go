@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +40,7 @@ func (h *Hook) ask(t *target, call *schema.Call, deadline time.Time, a *schema.A
 	if again == never || again == ifIdempotent && !h.repeatable() {
 		return answered(a.Reason)
 	}
-	if !pauseBefore(again, deadline) {
+	if !pauseBefore(deadline) {
 		return false
 	}
 	h.attempt(t, call, deadline, a)
@@ -63,7 +64,6 @@ const (
 	never        repetition = iota
 	ifUnread                // the request cannot have been read
 	ifIdempotent            // it may have been read
-	atOnce                  // a kept connection had been closed; nothing is wrong with the webhook
 )
 
 // repeatable reports whether the webhook may see the request twice: PUT and DELETE are idempotent
@@ -78,16 +78,12 @@ func (h *Hook) repeatable() bool {
 
 // pauseBefore waits a moment before a second attempt, so that a restarting server has a chance,
 // and reports whether enough time is left to make one.
-func pauseBefore(r repetition, deadline time.Time) bool {
+func pauseBefore(deadline time.Time) bool {
 	left := time.Until(deadline)
-	if r == atOnce {
-		return left > 0
-	}
-	pause := min(left/8, 50*time.Millisecond)
 	if left < 4*time.Millisecond {
 		return false
 	}
-	time.Sleep(pause)
+	time.Sleep(min(left/8, 50*time.Millisecond))
 	return true
 }
 
@@ -99,15 +95,19 @@ func (h *Hook) attempt(t *target, call *schema.Call, deadline time.Time, a *sche
 
 	began, id := time.Now(), h.lastID.Add(1)
 	t.builder.build(req, call, began, id)
-	err := t.client.DoDeadline(req, resp, deadline)
-	if err == nil && h.conf.FollowRedirects > 0 && redirects(resp.StatusCode()) {
+	err := t.exchange(t.pool, req, resp, deadline)
+	redirected := err == nil && h.conf.FollowRedirects > 0 && redirects(resp.StatusCode())
+	if redirected {
 		err = h.follow(t, req, resp, deadline)
 	}
 	a.Destinations, a.Schema, a.Detail = a.Destinations[:0], "", ""
 	again := h.read(a, resp, err, id)
+	if redirected && again == ifUnread {
+		again = ifIdempotent // read by the webhook that redirected it
+	}
 
 	at := schema.Attempt{URL: t.label, Began: began.Sub(call.At), Took: time.Since(began), Reason: a.Reason, Error: a.Detail}
-	if err == nil {
+	if err == nil || errors.Is(err, errRedirect) {
 		at.Status = resp.StatusCode()
 	}
 	if call.Explain {
@@ -152,6 +152,8 @@ func statusDetail(resp *fasthttp.Response) string {
 // classify names the failure behind an error of the client, and says it in words.
 func classify(err error) (schema.Reason, string) {
 	var dial *dialError
+	var header *fasthttp.ErrSmallBuffer
+	var alert *net.OpError
 	switch {
 	case errors.As(err, &dial):
 		return dial.reason, dial.Error()
@@ -159,28 +161,43 @@ func classify(err error) (schema.Reason, string) {
 		return schema.ReasonTimeout, "no complete answer within the request timeout"
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return schema.ReasonBadAnswer, "the answer is larger than max_answer_bytes"
+	case errors.As(err, &header):
+		return schema.ReasonBadAnswer, fmt.Sprintf("the answer's headers are larger than %d bytes", answerHeader)
 	case errors.Is(err, fasthttp.ErrNoFreeConns):
 		return schema.ReasonOverloaded, "no connection to the webhook is free"
 	case errors.Is(err, errRedirect):
 		return schema.ReasonBadStatus, err.Error()
+	case errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
+		return schema.ReasonTLSError, err.Error() // crypto/tls's way to tell of an alert
 	case closed(err):
 		return schema.ReasonConnectError, "the webhook's side closed the connection before its answer was complete"
 	}
-	return schema.ReasonBadAnswer, "the answer is not HTTP: " + excerpt([]byte(err.Error()), 200)
+	return schema.ReasonBadAnswer, "the answer is not HTTP: " + nonsense(err)
+}
+
+// nonsense says what fasthttp could not make sense of, without the headers that it goes on to quote:
+// there may be cookies among them.
+func nonsense(err error) string {
+	text, _, _ := strings.Cut(err.Error(), ": buffer size=")
+	text = printable(strings.TrimPrefix(text, "error when reading response headers: "))
+	if len(text) > 200 {
+		return strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return text
 }
 
 // repeatAfter says whether a request that ended with err may be made again.
 func repeatAfter(err error) repetition {
 	var dial *dialError
 	switch {
-	case errors.Is(err, errStale):
-		return atOnce
+	case isTimeout(err):
+		return never
 	case errors.As(err, &dial):
 		// A certificate does not mend itself, and a guard does not change its mind.
-		if dial.reason == schema.ReasonConnectError || dial.reason == schema.ReasonDNSError {
+		if dial.reason == schema.ReasonConnectError || dial.reason == schema.ReasonDNSError || closed(err) {
 			return ifUnread
 		}
-	case !isTimeout(err) && closed(err):
+	case closed(err):
 		return ifIdempotent
 	}
 	return never
@@ -191,14 +208,12 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// closed tells a connection that the other side ended from an answer that makes no sense. fasthttp
-// wraps some of its read errors without %w, hence the look at the text.
+// closed tells a connection that the other side ended from an answer that makes no sense.
 func closed(err error) bool {
-	for _, target := range []error{io.EOF, io.ErrUnexpectedEOF, fasthttp.ErrConnectionClosed, errStale, syscall.ECONNRESET, syscall.EPIPE} {
+	for _, target := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, target) {
 			return true
 		}
 	}
-	text := err.Error()
-	return strings.Contains(text, "connection reset") || strings.Contains(text, "unexpected EOF") || strings.Contains(text, "broken pipe")
+	return false
 }

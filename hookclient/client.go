@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -22,14 +21,14 @@ import (
 
 // Client makes hooks that can be asked. It holds what all of them share.
 type Client struct {
-	resolver *net.Resolver
+	servers  nameServers
 	sessions tls.ClientSessionCache
 }
 
 // New returns a client whose names are resolved by the given servers ("address:port"), or by the
 // system's resolver where there are none.
 func New(dnsServers []string) *Client {
-	return &Client{resolver: newResolver(dnsServers), sessions: tls.NewLRUClientSessionCache(1024)}
+	return &Client{servers: dnsServers, sessions: tls.NewLRUClientSessionCache(1024)}
 }
 
 // Hook is one webhook, ready to be asked: by many calls at once.
@@ -44,11 +43,12 @@ type Hook struct {
 
 // target is one URL of a hook with its own connections.
 type target struct {
-	builder *builder
-	client  *fasthttp.HostClient
-	dialer  *dialer
-	secured *tls.Config // for https, here or behind a redirect
-	label   string      // the URL without its query, for logs
+	builder   *builder
+	pool      *fasthttp.HostClient
+	dialer    *dialer
+	secured   *tls.Config // for https, here or behind a redirect
+	maxAnswer int         // bytes of a body as sent
+	label     string      // the URL without its query and userinfo, for logs
 }
 
 // Prepare makes project's hook h ready to be asked. It fails where h names a URL, a template or a
@@ -72,7 +72,7 @@ func (c *Client) Prepare(p *schema.Project, h *schema.Hook) (*Hook, error) {
 		}
 	}
 	if h.Breaker.ProbeURL != "" {
-		probing := &schema.Hook{Method: "GET", Send: "raw", Headers: h.Headers, Auth: h.Auth}
+		probing := &schema.Hook{Method: "GET", Send: "raw", Headers: h.Headers, Auth: h.Auth, MaxAnswer: h.MaxAnswer}
 		if hook.probe, err = c.newTarget(p, probing, h.Breaker.ProbeURL, loc, secured); err != nil {
 			return nil, fmt.Errorf("breaker.probe_url: %w", err)
 		}
@@ -84,7 +84,7 @@ func (c *Client) Prepare(p *schema.Project, h *schema.Hook) (*Hook, error) {
 func (h *Hook) Close() {
 	for _, t := range []*target{h.primary, h.fallback, h.probe} {
 		if t != nil {
-			t.client.CloseIdleConnections()
+			t.pool.CloseIdleConnections()
 		}
 	}
 }
@@ -105,33 +105,27 @@ func (c *Client) newTarget(p *schema.Project, h *schema.Hook, rawURL string, loc
 	if err != nil {
 		return nil, err
 	}
-	label, _, _ := strings.Cut(rawURL, "?")
-	t := &target{builder: b, label: label, secured: secured}
-	t.dialer = &dialer{resolver: c.resolver, allowPrivate: p.AllowPrivateHooks}
-	if b.isTLS {
-		t.dialer.tls = secured
+	t := &target{builder: b, secured: secured, maxAnswer: h.MaxAnswer}
+	t.label, _, _ = strings.Cut(b.shown, "?")
+	if !b.isTLS {
+		secured = nil
 	}
-	t.client = newHostClient(b.addr, b.isTLS, t.dialer, h.MaxInFlight+spareConns, h.MaxAnswer)
+	if t.dialer, err = newDialer(b.addr, c.servers, guard(p.AllowPrivateHooks), secured); err != nil {
+		return nil, err
+	}
+	t.pool = newPool(b.addr, t.dialer, h.MaxInFlight+spareConns)
 	return t, nil
 }
 
-// newHostClient sets fasthttp up so that it dials by d, repeats nothing of its own accord, and
-// keeps to the deadline of each request.
-func newHostClient(addr string, isTLS bool, d *dialer, maxConns, maxAnswer int) *fasthttp.HostClient {
+// newPool returns fasthttp's pool of connections, those of d. It takes https for http, since they
+// come with their TLS.
+func newPool(addr string, d *dialer, maxConns int) *fasthttp.HostClient {
 	return &fasthttp.HostClient{
-		Addr:                      addr,
-		IsTLS:                     isTLS,
-		TLSConfig:                 d.tls,
-		DialTimeout:               d.dial,
-		NoDefaultUserAgentHeader:  true,
-		MaxConns:                  maxConns,
-		MaxIdleConnDuration:       idleConn,
-		MaxIdemponentCallAttempts: 1,
-		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
-		ReadBufferSize:            answerHeader,
-		MaxResponseBodySize:       maxAnswer,
-		DisablePathNormalizing:    true,
-		SecureErrorLogMessage:     true, // errors quote no header
+		Addr:                addr,
+		DialTimeout:         d.dial,
+		MaxConns:            maxConns,
+		MaxIdleConnDuration: idleConn,
+		ReadBufferSize:      answerHeader,
 	}
 }
 
@@ -185,7 +179,8 @@ func (h *Hook) Probe(deadline time.Time) error {
 	defer fasthttp.ReleaseResponse(resp)
 	var none schema.Call
 	h.probe.builder.build(req, &none, time.Now(), h.lastID.Add(1))
-	if err := h.probe.client.DoDeadline(req, resp, deadline); err != nil {
+	err := h.probe.exchange(h.probe.pool, req, resp, deadline)
+	if err != nil && !errors.Is(err, fasthttp.ErrBodyTooLarge) { // what it says is of no interest
 		_, detail := classify(err)
 		return errors.New(detail)
 	}

@@ -3,6 +3,7 @@ package hookclient
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // blockedError says that an address may not be asked.
@@ -25,6 +26,7 @@ var privateNets = []netip.Prefix{
 	netip.MustParsePrefix("192.168.0.0/16"), // private, RFC 1918
 	netip.MustParsePrefix("100.64.0.0/10"),  // shared address space, RFC 6598
 	netip.MustParsePrefix("fc00::/7"),       // unique local, RFC 4193
+	nat64Local,                              // a network's own translator, to wherever it likes
 }
 
 // neverNets lists what no webhook is, and no project can open: this network, link-local with the
@@ -43,44 +45,50 @@ var neverNets = []netip.Prefix{
 	netip.MustParsePrefix("240.0.0.0/4"),
 	netip.MustParsePrefix("::/128"),
 	netip.MustParsePrefix("100::/64"),
+	netip.MustParsePrefix("2001:2::/48"),
+	netip.MustParsePrefix("2001:10::/28"),
+	netip.MustParsePrefix("2001:20::/28"),
 	netip.MustParsePrefix("2001:db8::/32"),
 	netip.MustParsePrefix("3fff::/20"),
 	netip.MustParsePrefix("5f00::/16"),
-	netip.MustParsePrefix("fd00:ec2::254/128"), // a cloud's metadata service over IPv6
 	netip.MustParsePrefix("fe80::/10"),
 	netip.MustParsePrefix("fec0::/10"),
 	netip.MustParsePrefix("ff00::/8"),
+	// Metadata services that are not link-local: Alibaba Cloud, Azure (WireServer), AWS, Google Cloud.
+	netip.MustParsePrefix("100.100.100.200/32"),
+	netip.MustParsePrefix("168.63.129.16/32"),
+	netip.MustParsePrefix("fd00:ec2::254/128"),
+	netip.MustParsePrefix("fd20:ce::254/128"),
 }
 
 var (
-	nat64      = netip.MustParsePrefix("64:ff9b::/96")   // RFC 6052
-	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215
-	sixToFour  = netip.MustParsePrefix("2002::/16")      // RFC 3056
-	teredo     = netip.MustParsePrefix("2001::/32")      // RFC 4380
-	compatible = netip.MustParsePrefix("::/96")          // RFC 4291, deprecated
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")    // RFC 6052
+	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")  // RFC 8215
+	sixToFour  = netip.MustParsePrefix("2002::/16")       // RFC 3056
+	teredo     = netip.MustParsePrefix("2001::/32")       // RFC 4380
+	compatible = netip.MustParsePrefix("::/96")           // RFC 4291, deprecated
+	translated = netip.MustParsePrefix("::ffff:0:0:0/96") // RFC 2765, deprecated
 )
 
-// guard decides whether addr may be dialled. It is asked about the very address that is then
-// connected to, after resolution, so that a name which changes its mind in between gains nothing.
-func guard(addr netip.Addr, allowPrivate bool) error {
-	if addr.Zone() != "" {
-		return &blockedError{addr, "link-local"}
-	}
-	inner := embedded(addr)
-	for _, p := range neverNets {
-		if p.Contains(inner) {
+// guard returns the rule that decides whether an address may be dialled. It is asked about the very
+// address that is then connected to, after resolution, so that a name which changes its mind in
+// between gains nothing.
+func guard(allowPrivate bool) func(netip.Addr) error {
+	return func(addr netip.Addr) error {
+		switch {
+		case addr.Zone() != "" || listed(addr, neverNets):
 			return &blockedError{addr, "link-local, metadata, multicast or reserved"}
-		}
-	}
-	if allowPrivate {
-		return nil
-	}
-	for _, p := range privateNets {
-		if p.Contains(inner) {
+		case !allowPrivate && listed(addr, privateNets):
 			return &blockedError{addr, "loopback or private (allow_private_hooks is off)"}
 		}
+		return nil
 	}
-	return nil
+}
+
+// listed reports whether nets hold addr, or the IPv4 address in it.
+func listed(addr netip.Addr, nets []netip.Prefix) bool {
+	inner := embedded(addr)
+	return slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(addr) || p.Contains(inner) })
 }
 
 // embedded returns the IPv4 address that an IPv6 form carries, or addr itself: a packet for the
@@ -92,7 +100,7 @@ func embedded(addr netip.Addr) netip.Addr {
 	}
 	b := addr.As16()
 	switch {
-	case nat64.Contains(addr), nat64Local.Contains(addr):
+	case nat64.Contains(addr), nat64Local.Contains(addr), translated.Contains(addr):
 		return netip.AddrFrom4([4]byte(b[12:16]))
 	case sixToFour.Contains(addr):
 		return netip.AddrFrom4([4]byte(b[2:6]))

@@ -1,10 +1,12 @@
 package hookclient
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -26,54 +28,81 @@ func redirects(status int) bool {
 // 15.4); never from https to http. Another origin is asked through the same guard, and sees
 // neither credentials nor configured headers.
 func (h *Hook) follow(t *target, req *fasthttp.Request, resp *fasthttp.Response, deadline time.Time) error {
-	scheme := map[bool]string{false: "http", true: "https"}[t.builder.isTLS]
-	at := &url.URL{Scheme: scheme, Host: string(req.Host()), Path: string(req.URI().Path())}
-	home, client := at, t.client
+	at := &url.URL{Scheme: string(req.URI().Scheme()), Host: string(req.Host()), Path: string(req.URI().Path())}
+	home, pool := at, t.pool
 	for range h.conf.FollowRedirects {
-		status := resp.StatusCode()
-		if !redirects(status) {
-			return nil
-		}
-		if h.conf.Method != "GET" && status != 307 && status != 308 {
-			return fmt.Errorf("%w: status %d after %s; only 307 and 308 keep the method", errRedirect, status, h.conf.Method)
-		}
-		to, err := at.Parse(string(resp.Header.Peek("Location")))
-		if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
-			return fmt.Errorf("%w: status %d without a usable Location", errRedirect, status)
-		}
-		if at.Scheme == "https" && to.Scheme == "http" {
-			return fmt.Errorf("%w: from https to http", errRedirect)
+		to, err := h.next(at, resp)
+		if err != nil {
+			return err
 		}
 		if !sameOrigin(at, to) {
-			client = h.elsewhere(t, to)
-			defer client.CloseIdleConnections()
+			if pool, err = t.elsewhere(to); err != nil {
+				return err
+			}
+			req.SetConnectionClose() // nobody keeps what was dialled for one call
 		}
 		if !sameOrigin(home, to) {
 			h.stripSecrets(req)
 		}
 		req.SetRequestURI(to.String())
+		req.URI().DisablePathNormalizing = true // URI also parses it: else it would go out whole
 		req.Header.SetHost(to.Host)
-		if err := client.DoDeadline(req, resp, deadline); err != nil {
+		if err := t.exchange(pool, req, resp, deadline); err != nil {
 			return err
+		}
+		if !redirects(resp.StatusCode()) {
+			return nil
 		}
 		at = to
 	}
-	return nil
+	return fmt.Errorf("%w: more than follow_redirects, %d", errRedirect, h.conf.FollowRedirects)
 }
 
-// elsewhere returns a client for a redirect's origin, with the same guard and trust.
-func (h *Hook) elsewhere(t *target, to *url.URL) *fasthttp.HostClient {
-	isTLS := to.Scheme == "https"
-	port := to.Port()
-	if port == "" {
-		port = map[bool]string{false: "80", true: "443"}[isTLS]
+// next returns where the redirect in resp leads from at, if it may be followed.
+func (h *Hook) next(at *url.URL, resp *fasthttp.Response) (*url.URL, error) {
+	status := resp.StatusCode()
+	if h.conf.Method != "GET" && status != 307 && status != 308 {
+		return nil, fmt.Errorf("%w: status %d after %s; only 307 and 308 keep the method", errRedirect, status, h.conf.Method)
 	}
-	d := &dialer{resolver: t.dialer.resolver, allowPrivate: t.dialer.allowPrivate}
-	if isTLS {
-		d.tls = t.secured.Clone()
-		d.tls.ServerName, d.tls.Certificates = "", nil
+	location := string(resp.Header.Peek("Location"))
+	to, err := at.Parse(location)
+	if err != nil || location == "" || to.Scheme != "http" && to.Scheme != "https" {
+		return nil, fmt.Errorf("%w: status %d without a usable Location", errRedirect, status)
 	}
-	return newHostClient(net.JoinHostPort(to.Hostname(), port), isTLS, d, spareConns, h.conf.MaxAnswer)
+	if at.Scheme == "https" && to.Scheme == "http" {
+		return nil, fmt.Errorf("%w: from https to http", errRedirect)
+	}
+	host, err := asciiHost(to.Hostname())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errRedirect, err)
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if to.Port() != "" {
+		host += ":" + to.Port()
+	}
+	to.Host, to.User = host, nil
+	return to, nil
+}
+
+// elsewhere returns a pool for a redirect's origin, with the same guard and trust, but without the
+// name and the certificate that are the configured origin's.
+func (t *target) elsewhere(to *url.URL) (*fasthttp.HostClient, error) {
+	port, secured := "80", (*tls.Config)(nil)
+	if to.Scheme == "https" {
+		port, secured = "443", t.secured.Clone()
+		secured.ServerName, secured.Certificates, secured.ClientSessionCache = "", nil, nil
+	}
+	if to.Port() != "" {
+		port = to.Port()
+	}
+	addr := net.JoinHostPort(to.Hostname(), port)
+	d, err := newDialer(addr, t.dialer.servers, t.dialer.guard, secured)
+	if err != nil {
+		return nil, err
+	}
+	return newPool(addr, d, 1), nil
 }
 
 // stripSecrets removes what only the configured origin may see.

@@ -199,13 +199,18 @@ func onTheWire(t *testing.T, b *builder, c *schema.Call) []byte {
 	received := make(chan []byte, 1)
 	go func() { received <- receive(listener) }()
 
-	client := newHostClient(listener.Addr().String(), false, &dialer{resolver: net.DefaultResolver, allowPrivate: true}, 1, 1<<20)
-	defer client.CloseIdleConnections()
+	addr := listener.Addr().String()
+	d, err := newDialer(addr, nil, guard(true), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := newPool(addr, d, 1)
+	defer pool.CloseIdleConnections()
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
 	b.build(req, c, requestTime, requestID)
-	if err := client.DoDeadline(req, resp, time.Now().Add(10*time.Second)); err != nil {
+	if err := (&target{maxAnswer: 1 << 20}).exchange(pool, req, resp, time.Now().Add(10*time.Second)); err != nil {
 		t.Fatalf("sending: %v", err)
 	}
 	return <-received

@@ -6,6 +6,9 @@ import (
 	"hookswitch/schema"
 )
 
+// maxDialText bounds what appendDial appends: the longest template, user, host and port.
+const maxDialText = 256 + schema.MaxDestinationLength
+
 // appendDial appends a destination as the operator's templates write it for a PBX. Only what the
 // destination's grammar allows is put between the braces, and the templates were checked when they
 // were loaded, so no PBX finds a separator or an expression here that hookswitch did not write.
@@ -25,7 +28,7 @@ func appendDial(dst []byte, t *schema.DialTemplates, d *schema.Destination) []by
 		}
 		var tag string
 		tag, text, _ = strings.Cut(rest, "}}")
-		if tag == "host" {
+		if strings.TrimSpace(tag) == "host" {
 			dst = d.AppendHostPort(dst)
 		} else { // number, user or login
 			dst = append(dst, d.User...)

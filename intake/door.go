@@ -17,8 +17,9 @@ import (
 
 // door says who may ask: from where, and with which token. Where neither is configured, everybody.
 type door struct {
-	tokens []tokenDigest
-	allow  []netip.Prefix
+	tokens     []tokenDigest
+	allow      []netip.Prefix
+	signatures signatures
 }
 
 // tokenDigest stands for a token, so that comparing two takes the same time whatever their length.
@@ -67,10 +68,16 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// check returns nil where the request may be answered, else a 403 or 401.
-func (d *door) check(ctx *fasthttp.RequestCtx) *fault {
+// check returns nil where the request may be answered, else a 403 or 401. A dialect whose signature
+// can be checked needs no token.
+func (d *door) check(ctx *fasthttp.RequestCtx, q *question) *fault {
 	if len(d.allow) > 0 && !d.admits(ctx.RemoteAddr()) {
 		return &fault{code: codeForbidden, message: "this address is not in intake.allow_from"}
+	}
+	if signed := dialects[q.format].signed; signed != nil {
+		if f, set := signed(&d.signatures, q, ctx); set {
+			return f
+		}
 	}
 	if len(d.tokens) > 0 && !d.knows(ctx.Request.Header.Peek("Authorization")) {
 		return &fault{code: codeUnauthorized, message: `want the header "Authorization: Bearer TOKEN" with one of intake.tokens`}

@@ -20,6 +20,9 @@ const (
 	formatAsterisk
 	formatFreeSWITCH
 	formatKamailio
+	formatRustPBX
+	formatTwiML
+	formatJambonz
 
 	formatCount
 )
@@ -28,11 +31,13 @@ const (
 var formatNames = [formatCount]string{
 	formatJSON: "json", formatPlain: "plain", formatJSONRPC: "json-rpc",
 	formatAsterisk: "asterisk", formatFreeSWITCH: "freeswitch", formatKamailio: "kamailio",
+	formatRustPBX: "rustpbx", formatTwiML: "twiml", formatJambonz: "jambonz",
 }
 
 var dialects = [formatCount]dialect{
 	formatJSON: jsonDialect, formatPlain: plainDialect, formatJSONRPC: jsonRPCDialect,
 	formatAsterisk: asteriskDialect, formatFreeSWITCH: freeswitchDialect, formatKamailio: kamailioDialect,
+	formatRustPBX: rustpbxDialect, formatTwiML: twimlDialect, formatJambonz: jambonzDialect,
 }
 
 // dialect is one way in which PBXes ask and are answered.
@@ -50,6 +55,9 @@ type dialect struct {
 	oneStep bool
 	// aliases are such a PBX's own names of parameters, the preferred one first.
 	aliases []alias
+	// signed checks the signature by which a question shows who sends it, in place of a token; nil
+	// for a dialect without. set is false where the operator gave no secret to check it with.
+	signed func(s *signatures, q *question, ctx *fasthttp.RequestCtx) (f *fault, set bool)
 }
 
 // formatNamed finds a dialect by its name.

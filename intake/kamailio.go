@@ -3,6 +3,8 @@ package intake
 import (
 	"strconv"
 
+	"github.com/valyala/fasthttp"
+
 	"hookswitch/schema"
 )
 
@@ -11,11 +13,15 @@ import (
 // timeout in seconds for the script, since rtjson reads timers only for serial routing.
 var kamailioDialect = dialect{
 	contentType: "application/json",
-	read:        readBody,
-	decision:    appendKamailio,
-	fault:       func(dst []byte, _ *question, f *fault) []byte { return appendFaultJSON(dst, f) },
-	status:      httpStatus,
-	oneStep:     true,
+	read: func(q *question, ctx *fasthttp.RequestCtx) *fault {
+		f := readBody(q, ctx)
+		q.keepSIPHeaders()
+		return f
+	},
+	decision: appendKamailio,
+	fault:    func(dst []byte, _ *question, f *fault) []byte { return appendFaultJSON(dst, f) },
+	status:   httpStatus,
+	oneStep:  true,
 	aliases: []alias{
 		{"fU", schema.ParamCaller}, {"from_user", schema.ParamCaller},
 		{"rU", schema.ParamCallee}, {"tU", schema.ParamCallee}, {"to_user", schema.ParamCallee},
@@ -23,8 +29,8 @@ var kamailioDialect = dialect{
 	},
 }
 
-// maxKamailio bounds the answer: a body over 8 KiB fails in the script's variable. What would go
-// beyond is left out, a destination at a time.
+// maxKamailio bounds the routes: a body over 8 KiB fails in the script's variable, and what stands
+// after them needs at most the rest. Destinations that would lead beyond are left out.
 const maxKamailio = 8<<10 - 512
 
 // kamailioReply is the status of a hangup step, by cause.
@@ -37,7 +43,7 @@ func appendKamailio(dst []byte, _ *question, d *schema.Decision) []byte {
 	if step == nil {
 		step = &schema.DecidedStep{}
 	}
-	serial := sequential(step)
+	serial, begin := sequential(step), len(dst)
 	dst = append(dst, `{"version":"1.0","routing":"`...)
 	if serial {
 		dst = append(dst, `serial","routes":[`...)
@@ -45,9 +51,7 @@ func appendKamailio(dst []byte, _ *question, d *schema.Decision) []byte {
 		dst = append(dst, `parallel","routes":[`...)
 	}
 	for i := range step.Dial {
-		if len(dst) > maxKamailio-2*schema.MaxDestinationLength-len(d.Next) {
-			break
-		}
+		before := len(dst)
 		if i > 0 {
 			dst = append(dst, ',')
 		}
@@ -58,6 +62,10 @@ func appendKamailio(dst []byte, _ *question, d *schema.Decision) []byte {
 			dst = strconv.AppendInt(dst, seconds(step)*1000, 10)
 		}
 		dst = append(dst, '}')
+		if len(dst)-begin > maxKamailio {
+			dst = dst[:before]
+			break
+		}
 	}
 	dst = append(dst, ']')
 	if !serial {
@@ -77,16 +85,14 @@ func appendKamailio(dst []byte, _ *question, d *schema.Decision) []byte {
 }
 
 // appendSIPURI appends a destination as a strict SIP URI (RFC 3261, section 25.1), in which a "#" in
-// the user must be escaped. Nothing else that a template or a destination can hold needs it, in a
-// URI or in JSON.
+// the user must be escaped. Nothing else that a checked template or a destination can hold needs it,
+// in a URI or in JSON.
 func appendSIPURI(dst []byte, t *schema.DialTemplates, d *schema.Destination) []byte {
-	var text [512]byte
+	var text [maxDialText]byte
 	for _, c := range appendDial(text[:0], t, d) {
-		switch c {
-		case '#':
+		if c == '#' {
 			dst = append(dst, "%23"...)
-		case '"', '\\':
-		default:
+		} else {
 			dst = append(dst, c)
 		}
 	}

@@ -24,6 +24,10 @@ type question struct {
 	// budget is the PBX's own patience; 0 where it states none.
 	budget time.Duration
 	rpc    envelope
+	// over: the destinations were answered, or the caller is gone, so there is nothing to decide.
+	over bool
+	// publicURL is the setting of that name.
+	publicURL string
 
 	// scratch holds decoded names and values on their way into call, out the answer.
 	scratch, out []byte
@@ -104,6 +108,9 @@ func (q *question) unescaped(b []byte) []byte {
 // set takes one parameter, as text. The last value of a name counts. Of a control parameter too
 // late to matter, a format after the path has named one, only the name is read.
 func (q *question) set(name, value []byte) *fault {
+	if q.format == formatFreeSWITCH && q.setFreeSWITCH(name, value) {
+		return nil
+	}
 	switch {
 	case len(name) == 0:
 		return nil

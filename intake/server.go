@@ -69,6 +69,8 @@ type settings struct {
 	maxBody  int
 	maxConns int
 	door     door
+	// publicURL stands before the path in a URL that we give a cloud to come back to.
+	publicURL string
 }
 
 // New makes a server. It fails where a setting is out of range, or a metric's name is taken.
@@ -135,7 +137,10 @@ func (s *Server) Apply(in schema.Intake) error {
 	if err != nil {
 		return err
 	}
-	s.settings.Store(&settings{budget: in.Budget, maxBody: in.MaxBody, maxConns: in.MaxConns, door: d})
+	if d.signatures, err = newSignatures(in); err != nil {
+		return err
+	}
+	s.settings.Store(&settings{budget: in.Budget, maxBody: in.MaxBody, maxConns: in.MaxConns, door: d, publicURL: in.PublicURL})
 	return nil
 }
 
@@ -278,7 +283,9 @@ func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat []byte) *
 	q.call.At = s.now()
 	// The query is read before the door is tried, since it may say in which dialect to refuse.
 	queryFault := q.readURL(ctx, pathFormat)
-	if f := s.allowed(ctx, &now.door); f != nil {
+	q.publicURL = now.publicURL
+	asked := q.format
+	if f := s.allowed(ctx, &now.door, q); f != nil {
 		return f
 	}
 	if !ctx.IsGet() && !ctx.IsPost() {
@@ -290,10 +297,18 @@ func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat []byte) *
 	if f := dialects[q.format].read(q, ctx); f != nil {
 		return f
 	}
+	if q.format != asked { // the body named another dialect, whose door may be another
+		if f := s.allowed(ctx, &now.door, q); f != nil {
+			return f
+		}
+	}
 	q.adopt(dialects[q.format].aliases)
 	q.call.Dialect, q.call.OneStep = formatNames[q.format], dialects[q.format].oneStep
 	if q.rpc.notification {
 		return nil // nobody would hear the decision, so no hook is asked
+	}
+	if q.over {
+		return nil
 	}
 	if f := q.check(); f != nil {
 		return f
@@ -308,8 +323,8 @@ func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat []byte) *
 }
 
 // allowed tries the door, and challenges where a token is what was missing (RFC 9110, 11.6.1).
-func (s *Server) allowed(ctx *fasthttp.RequestCtx, d *door) *fault {
-	f := d.check(ctx)
+func (s *Server) allowed(ctx *fasthttp.RequestCtx, d *door, q *question) *fault {
+	f := d.check(ctx, q)
 	if f != nil && f.code == codeUnauthorized {
 		ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="hookswitch"`)
 	}
@@ -365,7 +380,7 @@ func (s *Server) probe(ctx *fasthttp.RequestCtx, q *question, ok bool) {
 
 // serveMetrics answers /metrics, behind the door: its labels name customers' hooks.
 func (s *Server) serveMetrics(ctx *fasthttp.RequestCtx, q *question) {
-	f := s.allowed(ctx, &s.settings.Load().door)
+	f := s.allowed(ctx, &s.settings.Load().door, q)
 	switch {
 	case f != nil:
 	case s.scrape == nil:

@@ -56,10 +56,11 @@ func (w *walk) consult(h *hook, a *schema.Answer) {
 		return
 	}
 	defer h.bulkhead.leave()
+	before := len(a.Attempts)
 	asked := h.breaker.run(now, func() bool {
 		h.asker.Ask(w.call, deadline, a)
 		took := time.Since(now)
-		h.metrics.asked(a, took)
+		h.metrics.asked(a.Reason, len(a.Attempts)-before, took)
 		return ailing(a.Reason, a.Attempts) || h.breaker.slow(took)
 	})
 	if !asked {

@@ -109,6 +109,9 @@ func (k *cursors) sign(body []byte, call *schema.Call) []byte {
 // have rung in vain: the decision carries a cursor to that place.
 func (w *walk) pause(s *scheme, i int, source schema.Source) bool {
 	w.settle(s, source)
+	if w.d.Reason == schema.ReasonBadCursor {
+		return true // else a PBX that asks on and on would never come to an end
+	}
 	next := cursor{project: s.project.conf.ID, scheme: s.conf.ID, step: i, continued: w.continued + 1}
 	w.d.Next = w.t.cursors.text(next, w.call, time.Now())
 	return true

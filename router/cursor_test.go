@@ -144,3 +144,22 @@ projects:
 		}
 	})
 }
+
+func TestABadCursorEndsTheCallsContinuation(t *testing.T) {
+	g := newRig(t, strings.Replace(cursorConfig, `{id: "1", name: D, steps: [{dial: ["380440000001"]}]}`,
+		`{id: "1", name: D, steps: [{dial: ["380440000001"]}, {dial: ["380440000005"]}]}`, 1))
+	ask := func(text string) *schema.Decision {
+		call := schema.Call{At: time.Now(), Cursor: text, OneStep: true}
+		call.SetNamed([]byte("callee"), []byte("380442223344"))
+		d := &schema.Decision{}
+		g.Decide(&call, d)
+		return d
+	}
+	if d := ask("forged"); d.Reason != schema.ReasonBadCursor || d.Next != "" || len(d.Steps) == 0 {
+		t.Errorf("%s next=%q; want a fallback without a cursor", summary(d), d.Next)
+	}
+	first := ask("")
+	if len(first.Steps) != 1 || first.Next == "" {
+		t.Fatalf("a PBX that does one step got %s next=%q", summary(first), first.Next)
+	}
+}

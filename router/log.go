@@ -3,6 +3,7 @@ package router
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -37,10 +38,14 @@ func (r *Router) log(t *table, call *schema.Call, d *schema.Decision) {
 		zap.Float64("elapsed_ms", milliseconds(d.Elapsed)),
 	}
 	if d.Detail != "" {
-		fields = append(fields, zap.String("detail", d.Detail))
+		fields = append(fields, zap.String("detail", t.shown(d.Detail)))
 	}
-	if len(d.Warnings) > 0 && !t.mask {
-		fields = append(fields, zap.Strings("warnings", d.Warnings))
+	if len(d.Warnings) > 0 {
+		warnings := make([]string, len(d.Warnings))
+		for i, w := range d.Warnings {
+			warnings[i] = t.shown(w)
+		}
+		fields = append(fields, zap.Strings("warnings", warnings))
 	}
 	if d.NotFound {
 		fields = append(fields, zap.Bool("not_found", true))
@@ -55,6 +60,40 @@ func mask(number string) string {
 	}
 	return number[:3] + "***" + number[len(number)-2:]
 }
+
+// shown is text as a log or a trace may hold it: with its numbers masked where log.mask_numbers says.
+func (t *table) shown(text string) string {
+	if !t.mask {
+		return text
+	}
+	return maskAll(text)
+}
+
+// maskAll hides, within a text that may quote a webhook's answer, all of each number but its first
+// three and last two digits: of each run of six or more, be it broken by blanks, dashes or brackets.
+func maskAll(text string) string {
+	b := []byte(text)
+	for i := 0; i < len(b); i++ {
+		end, digits := i, 0
+		for j := i; j < len(b) && (isDigit(b[j]) || digits > 0 && strings.IndexByte(" -()", b[j]) >= 0); j++ {
+			if isDigit(b[j]) {
+				end, digits = j, digits+1
+			}
+		}
+		for j, n := i, 0; digits >= 6 && j <= end; j++ {
+			if !isDigit(b[j]) {
+				continue
+			}
+			if n++; n > 3 && n <= digits-2 {
+				b[j] = '*'
+			}
+		}
+		i = end
+	}
+	return string(b)
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // newDecisionID writes a ULID of the moment into id. The random part comes from the runtime's own
 // generator, which shares no lock between cores; an id need not be unguessable.

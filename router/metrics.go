@@ -95,17 +95,17 @@ func (m *metrics) forget(old, next *table) {
 	}
 }
 
-// asked counts the outcome of asking a hook.
-func (h *hookMetrics) asked(a *schema.Answer, took time.Duration) {
+// asked counts the outcome of asking a hook, which took that many requests and that long.
+func (h *hookMetrics) asked(outcome schema.Reason, requests int, took time.Duration) {
 	h.latency.Observe(took.Seconds())
-	if len(a.Attempts) > 1 {
-		h.retried.Inc()
+	if requests > 1 {
+		h.retried.Add(float64(requests - 1))
 	}
-	c := h.outcomes[a.Reason].Load()
+	c := h.outcomes[outcome].Load()
 	if c == nil {
-		made := h.attempts.WithLabelValues(h.project, h.hook, a.Reason.String())
+		made := h.attempts.WithLabelValues(h.project, h.hook, outcome.String())
 		c = &made
-		h.outcomes[a.Reason].Store(c)
+		h.outcomes[outcome].Store(c)
 	}
 	(*c).Inc()
 }

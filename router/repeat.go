@@ -75,7 +75,7 @@ func (r *repeats) key(call *schema.Call) repeatKey {
 func (r *repeats) begin(k repeatKey, call *schema.Call, d *schema.Decision) bool {
 	s := &r.shards[k[0]%repeatShards]
 	s.mu.Lock()
-	if s.recall(k, d, time.Now(), r.window) {
+	if s.recall(k, d, call.At, r.window) {
 		s.mu.Unlock()
 		return true
 	}
@@ -98,7 +98,7 @@ func (r *repeats) begin(k repeatKey, call *schema.Call, d *schema.Decision) bool
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.recall(k, d, time.Now(), r.window)
+	return s.recall(k, d, call.At, r.window)
 }
 
 // end remembers d as the decision of the lookup, and lets those who wait have it.

@@ -106,7 +106,7 @@ func (r *Router) Decide(call *schema.Call, d *schema.Decision) {
 		return
 	}
 	r.decideAnew(t, call, d)
-	r.repeats.end(key, time.Now(), d)
+	r.repeats.end(key, call.At.Add(d.Elapsed), d)
 }
 
 func (r *Router) decideAnew(t *table, call *schema.Call, d *schema.Decision) {
@@ -117,7 +117,7 @@ func (r *Router) decideAnew(t *table, call *schema.Call, d *schema.Decision) {
 	r.metrics.count(d)
 	r.log(t, call, d)
 	if span != nil {
-		endSpan(span, d)
+		endSpan(t, span, d)
 	}
 }
 

@@ -31,7 +31,7 @@ func (r *Router) startSpan(call *schema.Call, d *schema.Decision) trace.Span {
 }
 
 // endSpan records the decision, and each request to a webhook as an event with its times.
-func endSpan(span trace.Span, d *schema.Decision) {
+func endSpan(t *table, span trace.Span, d *schema.Decision) {
 	defer span.End()
 	if !span.IsRecording() {
 		return
@@ -53,7 +53,7 @@ func endSpan(span trace.Span, d *schema.Decision) {
 		))
 	}
 	if d.Source == schema.SourceFallback {
-		span.SetStatus(codes.Error, d.Detail)
+		span.SetStatus(codes.Error, t.shown(d.Detail))
 	}
 }
 

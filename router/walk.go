@@ -96,6 +96,7 @@ func (w *walk) describe() {
 	}
 	w.d.Project, w.d.Dialing = w.project.conf.ID, w.project.dialing
 	c := w.call
+	w.rename()
 	c.SetString(schema.ParamProjectID, w.project.conf.ID)
 	if n := w.number; n != nil {
 		setUnsaid(c, schema.ParamPool, n.conf.Pool)
@@ -109,6 +110,22 @@ func (w *walk) describe() {
 			c.Set(schema.ParamE164, e164)
 		}
 		setUnsaid(c, schema.ParamFullNum, c.Get(schema.ParamE164))
+	}
+}
+
+// rename puts what the PBX said under names of its own in the place of our parameters.
+func (w *walk) rename() {
+	for i := range w.project.conf.Intakes {
+		in := &w.project.conf.Intakes[i]
+		if in.Format != w.call.Dialect {
+			continue
+		}
+		for name, theirs := range in.Rename {
+			p, known := schema.ParamNamedString(name)
+			if v, said := w.call.CustomValue(theirs); known && said && v != "" {
+				w.call.SetString(p, v)
+			}
+		}
 	}
 }
 

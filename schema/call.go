@@ -17,7 +17,9 @@ type Call struct {
 	values [ParamCount]string
 	said   [ParamCount]bool
 	custom []Custom
-	arena  []byte
+	// channel is what a PBX sends of itself, in the order it came; a name may be there twice.
+	channel []Custom
+	arena   []byte
 
 	// Project, Hook and Schema are the control parameters of the same names: the project asked
 	// for, and a hook or scheme to use in place of the number table. Empty where not given.
@@ -46,11 +48,11 @@ type Custom struct{ Name, Value string }
 
 // Reset empties the call for reuse and ends the life of every string read from it.
 func (c *Call) Reset() {
-	arena, custom := c.arena[:0], c.custom[:0]
+	arena, custom, channel := c.arena[:0], c.custom[:0], c.channel[:0]
 	if cap(arena) > maxKeptArena {
 		arena = nil
 	}
-	*c = Call{arena: arena, custom: custom}
+	*c = Call{arena: arena, custom: custom, channel: channel}
 }
 
 // maxKeptArena bounds what one unusually large question leaves behind in a pool.
@@ -97,6 +99,17 @@ func (c *Call) SetNamed(name, b []byte) {
 // maxCustom bounds the custom parameters of one call, so that finding one stays cheap.
 const maxCustom = 256
 
+// SetChannel keeps what a PBX sends of itself about every call, a channel variable for example, name
+// and value copied: a custom parameter that is found by its name, and not among Customs.
+func (c *Call) SetChannel(name, b []byte) {
+	if len(c.channel) < maxChannel {
+		c.channel = append(c.channel, Custom{c.Keep(name), c.Keep(b)})
+	}
+}
+
+// maxChannel bounds them; a FreeSWITCH call was seen with 138.
+const maxChannel = 512
+
 // Get returns a catalogue parameter's value: what was said, else what the source document sends
 // for a value not known before the call (empty, "0", or "in").
 func (c *Call) Get(p Param) string {
@@ -116,11 +129,16 @@ func (c *Call) CustomValue(name string) (string, bool) {
 			return c.custom[i].Value, true
 		}
 	}
+	for i := len(c.channel) - 1; i >= 0; i-- {
+		if c.channel[i].Name == name {
+			return c.channel[i].Value, true
+		}
+	}
 	return "", false
 }
 
-// Customs returns the custom parameters in the order they were first given. The slice is the
-// call's own: read it, don't keep it.
+// Customs returns the custom parameters in the order they were first given, those of SetChannel
+// left out. The slice is the call's own: read it, don't keep it.
 func (c *Call) Customs() []Custom { return c.custom }
 
 // Caller, Callee and ID are the three parameters that everyone asks for.

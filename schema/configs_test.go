@@ -34,7 +34,7 @@ func TestTheCommentedExampleShowsTheDefaults(t *testing.T) {
 
 	// An example has to be called something, and lists are empty by default.
 	examples := []string{"ID", "Name", "DefaultSchema", "URL", "Headers", "Auth", "Sign", "Params", "Dial", "Destinations.Allow",
-		"Destinations.Deny", "Numbers", "Schemas", "Hooks"}
+		"Destinations.Deny", "Intakes", "Numbers", "Schemas", "Hooks"}
 	got.Projects, got.Admin.Tokens = nil, nil
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("the installation's settings: got %+v; want the defaults %+v", *got, want)

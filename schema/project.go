@@ -49,6 +49,13 @@ type Intake struct {
 	// the address prefixes that may ask.
 	Tokens    []Secret `yaml:"tokens"`
 	AllowFrom []string `yaml:"allow_from"`
+
+	// PublicURL is what stands before /v1/route where a cloud asks from outside; empty where none
+	// does. TwiMLAuthToken and JambonzSecret, where set, are what such a cloud signs with: the
+	// signature then stands in for a token.
+	PublicURL      string `yaml:"public_url"`
+	TwiMLAuthToken Secret `yaml:"twiml_auth_token"`
+	JambonzSecret  Secret `yaml:"jambonz_secret"`
 }
 
 // Log is what is written about decisions, to standard error.
@@ -95,6 +102,7 @@ type Dialing struct {
 	Asterisk   DialTemplates `yaml:"asterisk"`
 	FreeSWITCH DialTemplates `yaml:"freeswitch"`
 	Kamailio   DialTemplates `yaml:"kamailio"`
+	RustPBX    DialTemplates `yaml:"rustpbx"`
 }
 
 // DialTemplates are the texts of one PBX, by kind of destination: {{number}}, or {{user}} and
@@ -116,10 +124,24 @@ type Project struct {
 	TZ                string       `yaml:"tz"` // of the date parameter; a hook may have its own
 	Destinations      Destinations `yaml:"destinations"`
 	Dial              *Dialing     `yaml:"dial"`
-	Numbers           []Number     `yaml:"numbers"`
-	Schemas           []Scheme     `yaml:"schemas"`
-	Hooks             []Hook       `yaml:"hooks"`
+	// Intakes rename what PBXes say of the project's calls.
+	Intakes []IntakeRename `yaml:"intakes"`
+	Numbers []Number       `yaml:"numbers"`
+	Schemas []Scheme       `yaml:"schemas"`
+	Hooks   []Hook         `yaml:"hooks"`
 }
+
+// IntakeRename tells under which names of its own a PBX says what the catalogue names otherwise: by
+// our parameter's name, the PBX's. A value that comes so is put in the parameter's place, before any
+// hook is asked. What is needed to find the project is settled by then: renaming callee selects no
+// other number, and renaming callid has no say in which lookups are repeated ones.
+type IntakeRename struct {
+	Format string            `yaml:"format"` // one of IntakeFormats
+	Rename map[string]string `yaml:"rename"`
+}
+
+// IntakeFormats are the dialects that a PBX may ask in.
+var IntakeFormats = []string{"json", "plain", "json-rpc", "asterisk", "freeswitch", "kamailio", "rustpbx", "twiml", "jambonz"}
 
 // Destinations is what hooks of a project may have dialled.
 type Destinations struct {
@@ -162,6 +184,7 @@ func defaultDialing() Dialing {
 		Asterisk:   DialTemplates{"PJSIP/{{number}}@trunk", "PJSIP/trunk/sip:{{user}}@{{host}}", "PJSIP/{{login}}"},
 		FreeSWITCH: DialTemplates{"sofia/gateway/trunk/{{number}}", "sofia/external/{{user}}@{{host}}", "user/{{login}}"},
 		Kamailio:   DialTemplates{"sip:{{number}}@127.0.0.1:5070", "sip:{{user}}@{{host}}", "sip:{{login}}@127.0.0.1"},
+		RustPBX:    DialTemplates{"sip:{{number}}@127.0.0.1:5070", "sip:{{user}}@{{host}}", "sip:{{login}}@127.0.0.1"},
 	}
 }
 

@@ -81,6 +81,32 @@ func (l *loader) checkIntake(in *Intake, at *path) {
 			l.fault(at.field("allow_from").item(i), "an address or a prefix, such as 192.0.2.7 or 10.0.0.0/8")
 		}
 	}
+	l.checkSignatures(in, at)
+}
+
+// checkSignatures checks the secrets by which clouds sign, and the URL that they know us by.
+func (l *loader) checkSignatures(in *Intake, at *path) {
+	if in.PublicURL != "" {
+		l.checkPublicURL(at.field("public_url"), in.PublicURL)
+	}
+	if in.TwiMLAuthToken.Reveal() != "" {
+		l.checkToken(at.field("twiml_auth_token"), in.TwiMLAuthToken)
+		if in.PublicURL == "" {
+			l.fault(at.field("public_url"), "the URL before /v1/route that Twilio is given, https://pbx.example: it is part of what intake.twiml_auth_token signs")
+		}
+	}
+	if in.JambonzSecret.Reveal() != "" {
+		l.checkToken(at.field("jambonz_secret"), in.JambonzSecret)
+	}
+}
+
+// checkPublicURL wants a URL to which a path can be appended, and which can stand in any answer as
+// it is.
+func (l *loader) checkPublicURL(at *path, text string) {
+	plain := every(text, func(c byte) bool { return isAlphanumeric(c) || strings.IndexByte("-._~:/[]", c) >= 0 })
+	if !plain || strings.HasSuffix(text, "/") || strings.Contains(text, "/v1/route") || urlProblem(text, false) != "" {
+		l.fault(at, `a URL of letters, digits and - . _ ~ that ends before /v1/route, such as https://pbx.example`)
+	}
 }
 
 func (l *loader) checkAdminTokens(tokens []Token, at *path) {

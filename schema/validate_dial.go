@@ -1,11 +1,16 @@
 package schema
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // checkDialing checks the templates of every PBX. Where inherit is set, those left out are the
 // installation's.
 func (l *loader) checkDialing(d *Dialing, at *path, inherit bool) {
-	for pbx, t := range map[string]*DialTemplates{"asterisk": &d.Asterisk, "freeswitch": &d.FreeSWITCH, "kamailio": &d.Kamailio} {
+	for pbx, t := range map[string]*DialTemplates{
+		"asterisk": &d.Asterisk, "freeswitch": &d.FreeSWITCH, "kamailio": &d.Kamailio, "rustpbx": &d.RustPBX,
+	} {
 		at := at.field(pbx)
 		l.checkDialTemplate(at.field("number"), pbx, t.Number, inherit, "number")
 		l.checkDialTemplate(at.field("sip"), pbx, t.SIP, inherit, "user", "host")
@@ -13,12 +18,22 @@ func (l *loader) checkDialing(d *Dialing, at *path, inherit bool) {
 	}
 }
 
-// separators are what a PBX splits a dial string at; in a template it would ring something more.
-var separators = map[string][]string{
-	"asterisk":   {"&", ","},
+// reserved is what a PBX takes for its own in a dial string: where it would ring something more, stop
+// reading, or expand.
+var reserved = map[string][]string{
+	"asterisk":   {"&", ",", `"`, "(", ")", "[", "]", `\`, "$", "{", "}"},
 	"freeswitch": {",", "|", ":_:"},
-	"kamailio":   {" ", ",", "<", ">", `"`},
+	"kamailio":   {" ", ",", "<", ">", `"`, `\`},
+	"rustpbx":    {" ", ",", "<", ">", `"`, `\`},
 }
+
+var (
+	// sipURI is a URI with its tags filled in. Without a user and a host, Kamailio would give the
+	// caller a 478.
+	sipURI = regexp.MustCompile(`^sips?:[0-9A-Za-z+*._-]+@([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(;[0-9A-Za-z=._-]+)*$`)
+	// variable is all that FreeSWITCH may expand in a template: ${system(...)} would be executed.
+	variable = regexp.MustCompile(`\$\{[0-9A-Za-z_]+\}`)
+)
 
 func (l *loader) checkDialTemplate(at *path, pbx, text string, inherit bool, tags ...string) {
 	if text == "" && inherit {
@@ -34,9 +49,14 @@ func (l *loader) checkDialTemplate(at *path, pbx, text string, inherit bool, tag
 	for _, tag := range tags {
 		missing[tag] = true
 	}
+	filled := ""
 	for _, part := range t.Parts() {
+		filled += part.Literal
 		if part.Tag == nil {
 			continue
+		}
+		if filled += "0"; part.Tag.name == "host" {
+			filled += ":1" // where the destination has a port
 		}
 		if _, allowed := missing[part.Tag.name]; !allowed {
 			l.fault(at, "%s", want)
@@ -50,17 +70,21 @@ func (l *loader) checkDialTemplate(at *path, pbx, text string, inherit bool, tag
 			return
 		}
 	}
-	for _, s := range separators[pbx] {
-		if strings.Contains(text, s) {
-			l.fault(at, "text without %q, at which %s would end the destination", s, pbx)
+	for _, s := range reserved[pbx] {
+		if strings.Contains(filled, s) {
+			l.fault(at, "text without %q, which %s takes for its own", s, pbx)
 			return
 		}
 	}
 	switch {
 	case !plainLine(text) || len(text) > 256:
 		l.fault(at, "one line of at most 256 bytes without control characters")
-	case pbx == "kamailio" && !strings.HasPrefix(text, "sip:") && !strings.HasPrefix(text, "sips:"):
-		l.fault(at, "a SIP URI, sip:… or sips:…")
+	case (pbx == "kamailio" || pbx == "rustpbx") && !sipURI.MatchString(filled):
+		l.fault(at, "a SIP URI, sip:user@host[:port]")
+	case pbx == "freeswitch" && strings.Contains(variable.ReplaceAllString(filled, ""), "$"):
+		l.fault(at, "text without $, but for variables, ${name}")
+	case pbx == "freeswitch" && strings.Contains(strings.ToLower(filled), "x-pre-process"):
+		l.fault(at, "text without that word, at which freeswitch drops the whole answer")
 	}
 }
 
@@ -69,6 +93,7 @@ func (d *Dialing) inherit(from *Dialing) {
 	d.Asterisk.inherit(&from.Asterisk)
 	d.FreeSWITCH.inherit(&from.FreeSWITCH)
 	d.Kamailio.inherit(&from.Kamailio)
+	d.RustPBX.inherit(&from.RustPBX)
 }
 
 func (t *DialTemplates) inherit(from *DialTemplates) {

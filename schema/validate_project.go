@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/nyaruka/phonenumbers"
@@ -70,6 +71,9 @@ func (p *projectCheck) check(c *Config, numbers map[string]*path) {
 		p.checkDialing(p.Dial, p.at.field("dial"), true)
 		p.Dial.inherit(&c.Dial)
 	}
+	for i := range p.Intakes {
+		p.checkIntakeRename(&p.Intakes[i], p.at.field("intakes").item(i))
+	}
 	p.indexParts()
 	for i := range p.Schemas {
 		p.checkScheme(&p.Schemas[i], p.at.field("schemas").item(i))
@@ -85,6 +89,19 @@ func (p *projectCheck) check(c *Config, numbers map[string]*path) {
 		p.checkFallback(at, p.DefaultSchema)
 	case c.DefaultSchema == "":
 		p.fault(at, "the id of the scheme that callers get when all else fails (or default_schema for the whole installation)")
+	}
+}
+
+func (l *loader) checkIntakeRename(in *IntakeRename, at *path) {
+	l.oneOf(at.field("format"), in.Format, IntakeFormats...)
+	for param, name := range in.Rename {
+		at := at.field("rename").field(param)
+		if _, known := ParamNamedString(param); !known {
+			l.faultFound(at, fmt.Sprintf("the unknown parameter %q", excerpt(param)), "one of the catalogue's, caller or callid for example")
+		}
+		if _, ours := ParamNamedString(name); ours || name == "" || len(name) > 128 || !plainLine(name) {
+			l.fault(at, "the PBX's own name, at most 128 bytes and none of the catalogue's")
+		}
 	}
 }
 

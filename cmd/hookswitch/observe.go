@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
+	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -45,8 +48,8 @@ func sampled(log *zap.Logger, conf schema.Log) *zap.Logger {
 }
 
 // newTracer sends spans to the configured OTLP endpoint over HTTP; without one it returns nil, and
-// tracing costs nothing. flush sends what is waiting.
-func newTracer(conf schema.Tracing) (tracer trace.Tracer, flush func(), err error) {
+// tracing costs nothing. flush sends what is waiting. That spans can't be sent is told to log.
+func newTracer(conf schema.Tracing, log *zap.Logger) (tracer trace.Tracer, flush func(), err error) {
 	if conf.Endpoint == "" {
 		return nil, func() {}, nil
 	}
@@ -54,10 +57,16 @@ func newTracer(conf schema.Tracing) (tracer trace.Tracer, flush func(), err erro
 	for name, value := range conf.Headers {
 		headers[name] = value.Reveal()
 	}
-	exporter, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(conf.Endpoint), otlptracehttp.WithHeaders(headers))
+	options := []otlptracehttp.Option{otlptracehttp.WithEndpointURL(conf.Endpoint), otlptracehttp.WithHeaders(headers)}
+	if u, err := url.Parse(conf.Endpoint); err == nil && strings.Trim(u.Path, "/") == "" {
+		options = append(options, otlptracehttp.WithURLPath("/v1/traces")) // OTLP 1.x, "OTLP/HTTP Request"
+	}
+	exporter, err := otlptracehttp.New(context.Background(), options...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("tracing.endpoint: %w", err)
 	}
+	// The one global that OpenTelemetry has no other way for.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("tracing failed", zap.Error(err)) }))
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter), // drops spans rather than wait
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(conf.Sample))),

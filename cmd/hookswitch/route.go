@@ -40,6 +40,7 @@ func (c *routeCommand) Run(ctx context.Context, out io.Writer) error {
 	}
 	// The terminal is not the PBX: its tokens and addresses are not asked for here.
 	cfg.Intake.Tokens, cfg.Intake.AllowFrom = nil, nil
+	cfg.Intake.TwiMLAuthToken, cfg.Intake.JambonzSecret = schema.Secret{}, schema.Secret{}
 	metrics := prometheus.NewRegistry()
 	r := newRouter(cfg.DNS, router.Options{Log: zap.NewNop(), Metrics: metrics, Now: time.Now})
 	defer r.Close()

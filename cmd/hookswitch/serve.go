@@ -76,7 +76,7 @@ func newService(cfg *schema.Config) (*service, error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.countReloads(metrics)
-	tracer, flush, err := newTracer(cfg.Tracing)
+	tracer, flush, err := newTracer(cfg.Tracing, s.log)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,166 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// trunkProbe is both ends of a proxy, the one who calls and the one who is called, so that one clock
+// sees a call go in and come out. The one called is always busy. SIPp's own clock has a grain of 4 ms.
+type trunkProbe struct {
+	caller, called net.PacketConn
+
+	mu   sync.Mutex // guards both below, by call id
+	sent map[string]time.Time
+	took map[string]time.Duration
+}
+
+func startTrunkProbe(t *testing.T) *trunkProbe {
+	t.Helper()
+	p := &trunkProbe{sent: map[string]time.Time{}, took: map[string]time.Duration{}}
+	for _, conn := range []*net.PacketConn{&p.caller, &p.called} {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		*conn = c
+		t.Cleanup(func() { c.Close() })
+	}
+	go p.each(p.called, p.refuse)
+	go p.each(p.caller, p.acknowledge)
+	return p
+}
+
+// each has every message that comes to c handled, until c is closed.
+func (p *trunkProbe) each(c net.PacketConn, handle func(message []byte, from net.Addr, at time.Time)) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, from, err := c.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		handle(buf[:n], from, time.Now())
+	}
+}
+
+// refuse notes when an INVITE came out of the proxy, and is busy.
+func (p *trunkProbe) refuse(message []byte, proxy net.Addr, at time.Time) {
+	if !bytes.HasPrefix(message, []byte("INVITE ")) {
+		return // the ACK
+	}
+	id := headers(message, "Call-ID:")
+	p.mu.Lock()
+	if sent, ok := p.sent[id]; ok && p.took[id] == 0 {
+		p.took[id] = at.Sub(sent)
+	}
+	p.mu.Unlock()
+	reply := "SIP/2.0 486 Busy Here\r\n" + headers(message, "Via:") + headers(message, "From:") +
+		headers(message, "To:") + id + headers(message, "CSeq:") + "Content-Length: 0\r\n\r\n"
+	_, _ = p.called.WriteTo([]byte(reply), proxy)
+}
+
+// acknowledge ends the call, else the proxy would go on sending its reply.
+func (p *trunkProbe) acknowledge(message []byte, proxy net.Addr, _ time.Time) {
+	if bytes.HasPrefix(message, []byte("SIP/2.0 1")) {
+		return
+	}
+	ack := "ACK sip:380442220001@" + proxy.String() + " SIP/2.0\r\n" + headers(message, "Via:") + headers(message, "From:") +
+		headers(message, "To:") + headers(message, "Call-ID:") + "CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+	_, _ = p.caller.WriteTo([]byte(ack), proxy)
+}
+
+// headers returns the lines of a message that begin with name.
+func headers(message []byte, name string) string {
+	var lines []byte
+	for line := range bytes.Lines(message) {
+		if bytes.HasPrefix(line, []byte(name)) {
+			lines = append(lines, line...)
+		}
+	}
+	return string(lines)
+}
+
+// call makes n calls through the proxy at rate a second, open loop, and returns how long each took to
+// come out of it. All must.
+func (p *trunkProbe) call(t *testing.T, proxy string, n int, rate float64) latencies {
+	t.Helper()
+	to, err := net.ResolveUDPAddr("udp", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	first := len(p.sent)
+	p.mu.Unlock()
+	own, begin := p.caller.LocalAddr(), time.Now().Add(10*time.Millisecond)
+	ids := make([]string, n)
+	for i := range n {
+		name := fmt.Sprintf("probe-%d-%d", begin.UnixNano(), first+i)
+		ids[i] = "Call-ID: " + name + "\r\n"
+		invite := fmt.Sprintf("INVITE sip:%[1]s@%[2]s SIP/2.0\r\nVia: SIP/2.0/UDP %[3]s;branch=z9hG4bK-%[4]s\r\n"+
+			"From: <sip:380501112233@%[3]s>;tag=%[4]s\r\nTo: <sip:%[1]s@%[2]s>\r\n%[5]sCSeq: 1 INVITE\r\n"+
+			"Contact: <sip:380501112233@%[3]s>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n", toOneNumber, proxy, own, name, ids[i])
+		due := begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+		sleepUntil(due)
+		p.mu.Lock()
+		p.sent[ids[i]] = due
+		p.mu.Unlock()
+		if _, err := p.caller.WriteTo([]byte(invite), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var l latencies
+	waitFor(t, 10*time.Second, "every call comes out of the proxy", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		l = l[:0]
+		for _, id := range ids {
+			if took, ok := p.took[id]; ok {
+				l = append(l, took)
+			}
+		}
+		return len(l) == n
+	})
+	slices.Sort(l)
+	return l
+}
+
+// TestSetupDelayOfKamailioWithAndWithoutHookswitch reports what asking costs a call: from the INVITE's
+// way into Kamailio to its way out. It fails where a call is lost; the figures are for the reader.
+func TestSetupDelayOfKamailioWithAndWithoutHookswitch(t *testing.T) {
+	needSIP(t)
+	rounds, calls := 2, 100
+	if full {
+		rounds, calls = 10, 500
+	}
+	const rate = 100
+	probe := startTrunkProbe(t)
+	trunk := probe.called.LocalAddr().String()
+	hook := startNumberHook(t)
+	s := start(t, fmt.Sprintf(kamailioProject, hook.URL, trunk, trunk))
+	ways := []struct {
+		name, proxy string
+		l           latencies
+	}{
+		{name: "without hookswitch", proxy: startKamailio(t, simpleKamailio, s.URL, trunk, "-A", "STATIC")},
+		{name: "a connection a lookup", proxy: startKamailio(t, shippedKamailio, s.URL, trunk)},
+		{name: "kept connections", proxy: startKamailio(t, shippedKamailio, s.URL, trunk, "-A", "WITH_KEEPALIVE")},
+	}
+	for range rounds { // interleaved, so that what else the machine does meets all three
+		for i := range ways {
+			ways[i].l = append(ways[i].l, probe.call(t, ways[i].proxy, calls, rate)...)
+		}
+	}
+	t.Logf("%d calls each at %d/s, hook that answers at once; INVITE in to INVITE out, p50, p99, p99.9, max in ms", rounds*calls, rate)
+	for _, way := range ways {
+		slices.Sort(way.l)
+		t.Logf("%-22s %s", way.name, way.l)
+	}
+	if asked, _ := hook.counts(); len(asked) != 2*rounds*calls {
+		t.Errorf("the hook was asked about %d calls; want %d, those that were not routed statically", len(asked), 2*rounds*calls)
+	}
+}
