@@ -64,7 +64,7 @@ func (b *bed) race(run *report.Run, p plan, hookPID int, lanes []lane) error {
 		}
 		say("%s: round %d of %d, %d left alone by the rest of the machine", p.load, round+1, p.rounds, clean)
 	}
-	run.Settle(p.load, p.clean, latencies)
+	run.Settle(p.load, max(p.clean, 1), latencies)
 	return nil
 }
 
@@ -83,7 +83,7 @@ func (b *bed) sample(l *lane, d time.Duration, hookPID int) (s report.Sample, r 
 		return s, r, err
 	}
 	defer g.Close()
-	g.Run(warm, d)
+	g.Run(min(warm, d/2), d)
 	before, err := b.observe(l.pid, hookPID)
 	if err != nil {
 		return s, r, err

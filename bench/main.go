@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -27,6 +28,7 @@ type commands struct {
 
 func main() {
 	parser := kong.Must(&commands{}, kong.Name("bench"), kong.UsageOnError(),
+		kong.Vars{"parts": strings.Join(partNames(), ", ")},
 		kong.Description("What hookswitch costs, beside what a user would run in its place."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

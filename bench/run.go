@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,14 @@ var parts = []part{
 	{"memory", measureMemory}, {"reload", measureReload}, {"scaling", measureScaling}, {"scenarios", playScenarios},
 }
 
+func partNames() []string {
+	var names []string
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
+}
+
 func (c *runCommand) Run(ctx context.Context) error {
 	b, err := newBed(ctx, c.Out, c.Quick)
 	if err != nil {
@@ -47,7 +56,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	run := &report.Run{Begun: time.Now(), Quick: c.Quick, Machine: thisMachine(), Values: map[string]float64{}}
 	for _, p := range parts {
-		if len(c.Only) > 0 && !contains(c.Only, p.name) {
+		if len(c.Only) > 0 && !slices.Contains(c.Only, p.name) {
 			continue
 		}
 		if err := b.part(p, run, binary); err != nil {
@@ -76,15 +85,6 @@ func (b *bed) part(p part, run *report.Run, binary string) error {
 	}
 	say("   %s took %v", p.name, time.Since(began).Round(100*time.Millisecond))
 	return nil
-}
-
-func contains(list []string, name string) bool {
-	for _, item := range list {
-		if item == name {
-			return true
-		}
-	}
-	return false
 }
 
 // raceAll runs every program side by side through every kind of load.
@@ -124,8 +124,8 @@ func raceAll(b *bed, run *report.Run, binary string) error {
 func (b *bed) plans() []plan {
 	if b.quick {
 		return []plan{
-			{load: "get", each: 500 * time.Millisecond, rounds: 2}, {load: "post", each: 500 * time.Millisecond, rounds: 2},
-			{load: "get-500", rate: pacedRate, each: time.Second, rounds: 2}, {load: "get-connection", each: 300 * time.Millisecond, rounds: 1},
+			{load: "get", each: 400 * time.Millisecond, rounds: 2}, {load: "post", each: 400 * time.Millisecond, rounds: 2},
+			{load: "get-500", rate: pacedRate, each: 700 * time.Millisecond, rounds: 2}, {load: "get-connection", each: 300 * time.Millisecond, rounds: 1},
 		}
 	}
 	return []plan{

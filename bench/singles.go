@@ -200,46 +200,51 @@ func measureBeside(b *bed, run *report.Run, binary string) error {
 }
 
 // measureMemory offers 5,000 decisions a second to a large configuration, first with healthy hooks,
-// then with all of them hung.
+// then with all of them hung: what is held then must not go on growing.
 func measureMemory(b *bed, run *report.Run, binary string) error {
+	const hooks, numbers, rate = 1000, 10000, 5000
 	h, err := b.startHook("hook-memory")
 	if err != nil {
 		return err
 	}
-	s, err := b.serve("memory", binary, peers.Config{Projects: 10, Hooks: 1000, Numbers: 10000, HookAddrs: []string{h.addr}}, serviceCore)
+	s, err := b.serve("memory", binary, peers.Config{Projects: 10, Hooks: hooks, Numbers: numbers, HookAddrs: []string{h.addr}}, serviceCore)
 	if err != nil {
 		return err
 	}
-	run.Values["memory.idle_mib"] = rss(s.Pid).now
-	d := pick(b, 10*time.Second, 3*time.Second)
-	stream := steady(s.Addr, "all", 0, 5000, d)
-	stream.Callee = load.Uniform(peers.FirstNumber(), 10000, 1)
-	if _, err := ask(d, stream); err != nil {
-		return err
+	d := pick(b, 10*time.Second, 2*time.Second)
+	healthy := steady(s.Addr, "healthy", 0, rate, d)
+	healthy.Callee = load.Uniform(peers.FirstNumber(), numbers, 1)
+	hung := healthy
+	hung.Name, hung.Connections = "hung", 4096
+	for _, m := range []struct {
+		name   string
+		act    behaviour
+		stream load.Stream
+	}{{"rss", behaviour{}, healthy}, {"hung", behaviour{HangRate: 1}, hung}, {"hung_later", behaviour{HangRate: 1}, hung}} {
+		if _, err := h.act(m.act); err != nil {
+			return err
+		}
+		before, err := meter.Read(s.Pid)
+		if err != nil {
+			return err
+		}
+		if err := meter.ForgetPeak(s.Pid); err != nil {
+			return err
+		}
+		results, err := ask(d, m.stream)
+		if err != nil {
+			return err
+		}
+		after, err := meter.Read(s.Pid)
+		if err != nil {
+			return err
+		}
+		run.Values["memory."+m.name+"_mib"] = float64(after.Peak) / (1 << 20)
+		run.Values["memory."+m.name+"_lost"] = float64(results[0].Lost + results[0].Refused)
+		if m.name == "rss" {
+			run.Values["memory.start_mib"] = float64(before.Peak) / (1 << 20)
+		}
 	}
-	run.Values["memory.rss_mib"] = rss(s.Pid).peak
-	if _, err := h.act(behaviour{HangRate: 1}); err != nil {
-		return err
-	}
-	// Until the breakers open, each hook holds its calls for the whole of request_timeout.
-	stream.Connections = 4096
-	stream.Callee = load.Uniform(peers.FirstNumber(), 10000, 2)
-	results, err := ask(d, stream)
-	if err != nil {
-		return err
-	}
-	run.Values["memory.hung_mib"] = rss(s.Pid).peak
-	run.Values["memory.hung_growth"] = run.Values["memory.hung_mib"] / run.Values["memory.rss_mib"]
-	run.Values["memory.lost"] = float64(results[0].Lost + results[0].Refused)
+	run.Values["memory.hung_growth"] = run.Values["memory.hung_later_mib"] / run.Values["memory.hung_mib"]
 	return nil
-}
-
-type resident struct{ now, peak float64 } // MiB
-
-func rss(pid int) resident {
-	u, err := meter.Read(pid)
-	if err != nil {
-		return resident{}
-	}
-	return resident{float64(u.RSS) / (1 << 20), float64(u.Peak) / (1 << 20)}
 }

@@ -48,7 +48,7 @@ func (h *ailingHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // ailingProject is one hook with a breaker that opens for half a second and no longer; its parts
-// are the hook's URL and the probe's.
+// are the hook's URL, its patience, and the probe's URL.
 const ailingProject = `
 projects:
   - id: "1001"
@@ -59,7 +59,7 @@ projects:
       - {id: "1", steps: [{dial: ["380440000001"]}]}
       - {id: "100", steps: [{hook: ailing}]}
     hooks:
-      - {id: ailing, url: "%s", request_timeout: 300ms, breaker: {failures: 5, slow_call: 1, open_for: 500ms, open_for_max: 500ms, probe_url: "%s"}}
+      - {id: ailing, url: "%s", request_timeout: %s, breaker: {failures: 5, slow_call: 1, open_for: 500ms, open_for_max: 500ms, probe_url: "%s"}}
 `
 
 const (
@@ -77,15 +77,15 @@ func TestABrokenHookIsLeftAloneButForItsProbes(t *testing.T) {
 		rate, calls, rounds = 500, 1000, 11
 	}
 	for _, tc := range []struct {
-		name, reason string
-		hangs        bool
+		name, reason, patience string
+		hangs                  bool
 	}{
-		{"that answers 500", "bad_status", false},
-		{"that hangs", "timeout", true},
+		{"that answers 500", "bad_status", "5s", false},
+		{"that hangs", "timeout", "300ms", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			hook := startAilingHook(t, tc.hangs)
-			s := start(t, fmt.Sprintf(ailingProject, hook.URL, ""))
+			s := start(t, fmt.Sprintf(ailingProject, hook.URL, tc.patience, ""))
 			for range 5 {
 				if d, status := s.route(call("380442223344")); status != 200 || d.Source != "fallback" || d.Reason != tc.reason {
 					t.Fatalf("before it opens: got %d %+v; want a fallback, reason %s", status, d, tc.reason)
@@ -106,8 +106,8 @@ func TestABrokenHookIsLeftAloneButForItsProbes(t *testing.T) {
 			took := time.Since(began)
 			probes := hook.failed.Load() - 5
 			wantFallbacks(t, outcomes, tc.reason, "breaker_open")
-			if asked := count(outcomes, tc.reason); int64(asked) != probes {
-				t.Errorf("%d decisions say that the hook was asked, and it was %d times", asked, probes)
+			if told := int64(count(outcomes, tc.reason)); probes > told {
+				t.Errorf("the hook was asked %d times, and %d decisions say so", probes, told)
 			}
 			if probes < 1 || probes > probesWithin(took) {
 				t.Errorf("the hook was asked %d times within %v; want its probes alone, 1 to %d", probes, took, probesWithin(took))
@@ -158,7 +158,7 @@ func checkRecovery(t *testing.T, probePath string) {
 	if probePath != "" {
 		probeURL = hook.URL + probePath
 	}
-	s := start(t, fmt.Sprintf(ailingProject, hook.URL, probeURL))
+	s := start(t, fmt.Sprintf(ailingProject, hook.URL, "5s", probeURL))
 	for range 5 {
 		s.route(call("380442223344"))
 	}
@@ -183,12 +183,10 @@ func checkRecovery(t *testing.T, probePath string) {
 	if good < 0 {
 		t.Fatalf("none of %d calls reached the hook after it had recovered", well)
 	}
-	for i, o := range outcomes[ill+good:] {
+	wantEach(t, outcomes[ill+good:], "the hook's answer, after the first good one", func(i int, o *outcome) bool {
 		underway := i < 5 && o.Reason == "breaker_open" // decided while the probe was under way
-		if !underway && (o.Source != "hook" || o.Reason != "ok") {
-			t.Errorf("call %d after the first good one: got %+v, %v; want the hook's answer", i, o.decision, o.err)
-		}
-	}
+		return underway || o.Source == "hook" && o.Reason == "ok"
+	})
 	after := time.Duration(float64(good) / rate * float64(time.Second))
 	t.Logf("closed %v after the hook's recovery; open_for is %v", after, ailingOpenFor)
 	if full && after > ailingOpenFor+20*time.Millisecond {
@@ -196,7 +194,8 @@ func checkRecovery(t *testing.T, probePath string) {
 	}
 }
 
-// neighbours are a hook that answers and one that may not, in one project.
+// neighbours are a hook that answers and one that may not, in one project. The former's breaker
+// takes no slowness amiss: a machine that is busy with other things is slow.
 const neighbours = `
 projects:
   - id: "1001"
@@ -208,7 +207,7 @@ projects:
       - {id: "100", steps: [{hook: well}]}
       - {id: "101", steps: [{hook: hung}]}
     hooks:
-      - {id: well, url: "%s"}
+      - {id: well, url: "%s", request_timeout: 5s, breaker: {slow_call: 1}}
       - {id: hung, url: "%s"}
 `
 
@@ -237,11 +236,9 @@ func TestAHungHookTakesNothingFromItsNeighbour(t *testing.T) {
 		alone, beside = append(alone, a...), append(beside, b...)
 		ratios = append(ratios, float64(latenciesOf(b).at(990))/float64(latenciesOf(a).at(990)))
 	}
-	for _, o := range slices.Concat(alone, beside) {
-		if o.err != nil || o.status != 200 || o.Source != "hook" || o.Reason != "ok" {
-			t.Errorf("the hook that is well: got %d %+v, %v; want its answer", o.status, o.decision, o.err)
-		}
-	}
+	wantEach(t, slices.Concat(alone, beside), "the answer of the hook that is well", func(_ int, o *outcome) bool {
+		return o.Source == "hook" && o.Reason == "ok"
+	})
 	slices.Sort(ratios)
 	t.Logf("%d rounds of %d s, a hook of 5 ms at %.0f/s; p50, p99, p99.9, max in ms", rounds, seconds, rate)
 	t.Logf("alone:                  %s", latenciesOf(alone))
@@ -255,11 +252,28 @@ func TestAHungHookTakesNothingFromItsNeighbour(t *testing.T) {
 // wantFallbacks checks that every call got the fallback, for one of the reasons.
 func wantFallbacks(t *testing.T, outcomes []outcome, reasons ...string) {
 	t.Helper()
-	for i, o := range outcomes {
-		if o.err != nil || o.status != 200 || o.Source != "fallback" || !slices.Contains(reasons, o.Reason) || o.DstPhone != "380440000001" {
-			t.Errorf("call %d: got %d %+v, %v; want the fallback 380440000001, reason one of %q", i, o.status, o.decision, o.err, reasons)
+	wantEach(t, outcomes, fmt.Sprintf("the fallback 380440000001, its reason one of %q", reasons), func(_ int, o *outcome) bool {
+		return o.Source == "fallback" && slices.Contains(reasons, o.Reason) && o.DstPhone == "380440000001"
+	})
+}
+
+// wantEach checks that every call got an answer, and one that is as wanted. It shows the first few
+// that are not, and returns how many those are.
+func wantEach(t *testing.T, outcomes []outcome, want string, ok func(i int, o *outcome) bool) (failed int) {
+	t.Helper()
+	for i := range outcomes {
+		o := &outcomes[i]
+		if o.err == nil && o.status == 200 && ok(i, o) {
+			continue
+		}
+		if failed++; failed <= 3 {
+			t.Errorf("call %d: got %d %+v, %v; want %s", i, o.status, o.decision, o.err, want)
 		}
 	}
+	if failed > 3 {
+		t.Errorf("%d of %d calls in all; want %s", failed, len(outcomes), want)
+	}
+	return failed
 }
 
 // count returns how many decisions have the reason.

@@ -87,6 +87,19 @@ func answers(response string) conversation {
 	}
 }
 
+// echoes answers each request with the value of one of its own parameters.
+func echoes(param string) conversation {
+	return func(c net.Conn) {
+		for r := bufio.NewReader(c); ; {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			io.WriteString(c, reply(200, fmt.Sprintf(`{"dst_phone":%q}`, req.FormValue(param))))
+		}
+	}
+}
+
 // hangs reads the request, sends what it is given, and then nothing any more.
 func hangs(after string) conversation {
 	return func(c net.Conn) {

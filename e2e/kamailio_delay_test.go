@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,14 +16,15 @@ import (
 type trunkProbe struct {
 	caller, called net.PacketConn
 
-	mu   sync.Mutex // guards both below, by call id
-	sent map[string]time.Time
-	took map[string]time.Duration
+	mu    sync.Mutex // guards all below, by call id
+	sent  map[string]time.Time
+	took  map[string]time.Duration
+	final map[string]string // the last status line of the proxy
 }
 
 func startTrunkProbe(t *testing.T) *trunkProbe {
 	t.Helper()
-	p := &trunkProbe{sent: map[string]time.Time{}, took: map[string]time.Duration{}}
+	p := &trunkProbe{sent: map[string]time.Time{}, took: map[string]time.Duration{}, final: map[string]string{}}
 	for _, conn := range []*net.PacketConn{&p.caller, &p.called} {
 		c, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
@@ -53,14 +55,14 @@ func (p *trunkProbe) refuse(message []byte, proxy net.Addr, at time.Time) {
 	if !bytes.HasPrefix(message, []byte("INVITE ")) {
 		return // the ACK
 	}
-	id := headers(message, "Call-ID:")
+	id := callID(message)
 	p.mu.Lock()
 	if sent, ok := p.sent[id]; ok && p.took[id] == 0 {
 		p.took[id] = at.Sub(sent)
 	}
 	p.mu.Unlock()
 	reply := "SIP/2.0 486 Busy Here\r\n" + headers(message, "Via:") + headers(message, "From:") +
-		headers(message, "To:") + id + headers(message, "CSeq:") + "Content-Length: 0\r\n\r\n"
+		headers(message, "To:") + headers(message, "Call-ID:") + headers(message, "CSeq:") + "Content-Length: 0\r\n\r\n"
 	_, _ = p.called.WriteTo([]byte(reply), proxy)
 }
 
@@ -69,6 +71,10 @@ func (p *trunkProbe) acknowledge(message []byte, proxy net.Addr, _ time.Time) {
 	if bytes.HasPrefix(message, []byte("SIP/2.0 1")) {
 		return
 	}
+	status, _, _ := bytes.Cut(message, []byte("\r\n"))
+	p.mu.Lock()
+	p.final[callID(message)] = string(status)
+	p.mu.Unlock()
 	ack := "ACK sip:380442220001@" + proxy.String() + " SIP/2.0\r\n" + headers(message, "Via:") + headers(message, "From:") +
 		headers(message, "To:") + headers(message, "Call-ID:") + "CSeq: 1 ACK\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
 	_, _ = p.caller.WriteTo([]byte(ack), proxy)
@@ -85,33 +91,53 @@ func headers(message []byte, name string) string {
 	return string(lines)
 }
 
-// call makes n calls through the proxy at rate a second, open loop, and returns how long each took to
-// come out of it. All must.
-func (p *trunkProbe) call(t *testing.T, proxy string, n int, rate float64) latencies {
+func callID(message []byte) string {
+	return strings.TrimSpace(strings.TrimPrefix(headers(message, "Call-ID:"), "Call-ID:"))
+}
+
+// invite sends an INVITE to callee from the address in a From header.
+func (p *trunkProbe) invite(t *testing.T, proxy, callee, from, id string) {
 	t.Helper()
 	to, err := net.ResolveUDPAddr("udp", proxy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.mu.Lock()
-	first := len(p.sent)
-	p.mu.Unlock()
-	own, begin := p.caller.LocalAddr(), time.Now().Add(10*time.Millisecond)
+	own := p.caller.LocalAddr()
+	invite := fmt.Sprintf("INVITE sip:%[1]s@%[2]s SIP/2.0\r\nVia: SIP/2.0/UDP %[3]s;branch=z9hG4bK-%[4]s\r\n"+
+		"From: %[5]s;tag=%[4]s\r\nTo: <sip:%[1]s@%[2]s>\r\nCall-ID: %[4]s\r\nCSeq: 1 INVITE\r\n"+
+		"Contact: <sip:probe@%[3]s>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n", callee, proxy, own, id, from)
+	if _, err := p.caller.WriteTo([]byte(invite), to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask makes one call and returns the status line that ends it.
+func (p *trunkProbe) ask(t *testing.T, proxy, callee, from, id string) (status string) {
+	t.Helper()
+	p.invite(t, proxy, callee, from, id)
+	waitFor(t, 5*time.Second, "the call "+id+" ends", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		status = p.final[id]
+		return status != ""
+	})
+	return status
+}
+
+// call makes n calls through the proxy at rate a second, open loop, and returns how long each took to
+// come out of it. All must.
+func (p *trunkProbe) call(t *testing.T, proxy string, n int, rate float64) latencies {
+	t.Helper()
+	begin := time.Now().Add(10 * time.Millisecond)
 	ids := make([]string, n)
-	for i := range n {
-		name := fmt.Sprintf("probe-%d-%d", begin.UnixNano(), first+i)
-		ids[i] = "Call-ID: " + name + "\r\n"
-		invite := fmt.Sprintf("INVITE sip:%[1]s@%[2]s SIP/2.0\r\nVia: SIP/2.0/UDP %[3]s;branch=z9hG4bK-%[4]s\r\n"+
-			"From: <sip:380501112233@%[3]s>;tag=%[4]s\r\nTo: <sip:%[1]s@%[2]s>\r\n%[5]sCSeq: 1 INVITE\r\n"+
-			"Contact: <sip:380501112233@%[3]s>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n", toOneNumber, proxy, own, name, ids[i])
+	for i := range ids {
+		ids[i] = fmt.Sprintf("probe-%d-%d", begin.UnixNano(), i)
 		due := begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 		sleepUntil(due)
 		p.mu.Lock()
 		p.sent[ids[i]] = due
 		p.mu.Unlock()
-		if _, err := p.caller.WriteTo([]byte(invite), to); err != nil {
-			t.Fatal(err)
-		}
+		p.invite(t, proxy, toOneNumber, "<sip:380501112233@127.0.0.1>", ids[i])
 	}
 	var l latencies
 	waitFor(t, 10*time.Second, "every call comes out of the proxy", func() bool {

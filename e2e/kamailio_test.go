@@ -31,6 +31,8 @@ projects:
       - {number: "380442220004", schema: busy-then-ask}
       - {number: "380442220005", schema: answered-else-ask}
       - {number: "380442220006", schema: round-a}
+      - {number: "380442220007", schema: ask-slow}
+      - {number: "380442220008", schema: refuse}
     schemas:
       - {id: "1", steps: [{dial: ["380440000001"]}]}
       - {id: ask, steps: [{hook: crm}]}
@@ -39,8 +41,11 @@ projects:
       - {id: answered-else-ask, steps: [{dial: ["380440000005"]}, {hook: crm}]}
       - {id: round-a, steps: [{dial: ["sip:380440000006@%[3]s"]}, {hook: to-b}]}
       - {id: round-b, steps: [{dial: ["sip:380440000007@%[3]s"]}, {hook: to-a}]}
+      - {id: ask-slow, steps: [{hook: slow}]}
+      - {id: refuse, steps: [{hangup: unallocated}]}
     hooks:
       - {id: crm, url: "%[1]s"}
+      - {id: slow, url: "%[1]s/hang", request_timeout: 20s}
       - {id: to-a, url: "%[1]s/round-a"}
       - {id: to-b, url: "%[1]s/round-b"}
 `
@@ -53,6 +58,8 @@ const (
 	toBusyThenHook   = "380442220004" // the hook is asked only when the first destination was busy
 	toAnsweredFirst  = "380442220005" // the same, but the first destination answers
 	toEndlessCircles = "380442220006" // busy, and the hook's scheme is busy, and its hook's scheme …
+	toHangingHook    = "380442220007" // the hook has much patience, and does not answer
+	toNobody         = "380442220008" // the scheme hangs up: unallocated
 
 	defaultNumber    = "380440000001"
 	inOrderNumber    = "380440000003"
@@ -67,6 +74,7 @@ type numberHook struct {
 	rings string // address of the one that rings beside the number, for toTwoAtOnce
 
 	mu      sync.Mutex // guards all below
+	callers map[string]string
 	asked   map[string]int
 	told    map[string]string // the number that the call must reach
 	atCall  int               // when this many calls have asked,
@@ -74,7 +82,7 @@ type numberHook struct {
 }
 
 func startNumberHook(t *testing.T) *numberHook {
-	h := &numberHook{asked: map[string]int{}, told: map[string]string{}}
+	h := &numberHook{callers: map[string]string{}, asked: map[string]int{}, told: map[string]string{}}
 	h.Server = httptest.NewServer(h)
 	t.Cleanup(h.Close)
 	return h
@@ -85,8 +93,13 @@ func (h *numberHook) when(calls int, happens func()) { h.atCall, h.happens = cal
 
 func (h *numberHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id, callee := r.FormValue("callid"), r.FormValue("callee")
+	if r.URL.Path == "/hang" {
+		<-r.Context().Done()
+		return
+	}
 	h.mu.Lock()
 	h.asked[id]++
+	h.callers[id] = r.FormValue("caller")
 	number := fmt.Sprintf("38044%07d", 1_000_000+len(h.asked))
 	answer := fmt.Sprintf(`{"dst_phone":%s}`, number)
 	switch {
@@ -386,6 +399,40 @@ func TestKamailiosLastResortHoldsWhenHookswitchDiesBetweenTwoLookups(t *testing.
 	for id, call := range c.wait() {
 		if call.reached != lastResortNumber {
 			t.Errorf("call %s reached %q; want the last resort, %s", id, call.reached, lastResortNumber)
+		}
+	}
+}
+
+func TestASlowHookEndsInTheDefaultSchemeBeforeKamailiosPatienceDoes(t *testing.T) {
+	r := startSIP(t, shippedKamailio, 0)
+	for id, call := range startCallers(t, "caller", r.proxy, 3, 100, toHangingHook).wait() {
+		if call.reached != defaultNumber {
+			t.Errorf("call %s reached %q; want the default scheme's %s, which hookswitch gives within the budget_ms it is told", id, call.reached, defaultNumber)
+		}
+	}
+}
+
+func TestKamailioTellsWhoCallsAndRefusesAsTheSchemeSays(t *testing.T) {
+	needSIP(t)
+	probe, hook := startTrunkProbe(t), startNumberHook(t)
+	trunk := probe.called.LocalAddr().String()
+	s := start(t, fmt.Sprintf(kamailioProject, hook.URL, trunk, trunk))
+	proxy := startKamailio(t, shippedKamailio, s.URL, trunk)
+	for _, tc := range []struct{ name, callee, from, caller, status string }{
+		{"a-plus-stays-a-plus", "+" + toOneNumber, "<sip:+380501112233@127.0.0.1>", "+380501112233", "SIP/2.0 486 Busy Here"},
+		{"a-caller-without-a-number", toOneNumber, `"Anonymous" <sip:anonymous.invalid>`, "", "SIP/2.0 486 Busy Here"},
+		{"what-separates-in-a-URL", toOneNumber, "<sip:a%26b=c;d&callee=1@x.invalid>", "a%26b=c;d&callee=1", "SIP/2.0 486 Busy Here"},
+		{"a-call-id@with.odd(characters)", toOneNumber, "<sip:1@x.invalid>", "1", "SIP/2.0 486 Busy Here"},
+		{"hangup", toNobody, "<sip:1@x.invalid>", "", "SIP/2.0 404 Refused"},
+	} {
+		if status := probe.ask(t, proxy, tc.callee, tc.from, tc.name); status != tc.status {
+			t.Errorf("%s: the call ended with %q; want %q", tc.name, status, tc.status)
+		}
+		hook.mu.Lock()
+		caller, asked := hook.callers[tc.name]
+		hook.mu.Unlock()
+		if caller != tc.caller || asked != (tc.callee != toNobody) {
+			t.Errorf("%s: the hook was told that %q calls (asked: %v); want %q", tc.name, caller, asked, tc.caller)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 // outcome is what came of one call of a series.
 type outcome struct {
 	took time.Duration // from the instant at which the call was due, not from when it was sent
+	late time.Duration // how long after that instant the caller came to send it
 	decision
 	status int
 	err    error
@@ -32,6 +33,7 @@ func (s *service) openLoop(n int, rate float64, params func(i int) url.Values) [
 		sleepUntil(due)
 		calls.Go(func() {
 			o := &outcomes[i]
+			o.late = time.Since(due)
 			o.decision, o.status, o.err = s.tryRoute(asked)
 			o.took = time.Since(due)
 		})
@@ -67,10 +69,20 @@ func (l latencies) at(perMille int) time.Duration {
 	return l[max(rank, 1)-1]
 }
 
+// worstLateness is the caller's own part in the longest times: milliseconds.
+func worstLateness(outcomes []outcome) float64 {
+	var worst time.Duration
+	for i := range outcomes {
+		worst = max(worst, outcomes[i].late)
+	}
+	return milliseconds(worst)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
 // String is p50, p99, p99.9 and the maximum in milliseconds, in columns.
 func (l latencies) String() string {
-	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	return fmt.Sprintf("%9.2f %9.2f %9.2f %9.2f", ms(l.at(500)), ms(l.at(990)), ms(l.at(999)), ms(l[len(l)-1]))
+	return fmt.Sprintf("%9.2f %9.2f %9.2f %9.2f", milliseconds(l.at(500)), milliseconds(l.at(990)), milliseconds(l.at(999)), milliseconds(l[len(l)-1]))
 }
 
 func TestPercentilesAreOfTheNearestRank(t *testing.T) {
@@ -121,12 +133,11 @@ func (s *service) footprint() footprint {
 }
 
 // What a service may hold beyond what it held before: a pool's growth, not a share of the calls.
-// Memory is the coarsest: the router's table of recent calls, of 20 MiB, fills page by page, and the
-// Go runtime keeps what a burst took until a later collection.
+// Memory is the coarsest: the Go runtime keeps what a burst took until a later collection.
 const (
 	spareGoroutines = 5
 	spareFiles      = 3
-	spareRSS        = 32 // MiB
+	spareRSS        = 24 // MiB
 )
 
 // settles waits until the service holds what it held before: connections to webhooks are kept for 4

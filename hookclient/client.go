@@ -20,15 +20,12 @@ import (
 )
 
 // Client makes hooks that can be asked. It holds what all of them share.
-type Client struct {
-	servers  nameServers
-	sessions tls.ClientSessionCache
-}
+type Client struct{ servers nameServers }
 
 // New returns a client whose names are resolved by the given servers ("address:port"), or by the
 // system's resolver where there are none.
 func New(dnsServers []string) *Client {
-	return &Client{servers: dnsServers, sessions: tls.NewLRUClientSessionCache(1024)}
+	return &Client{servers: dnsServers}
 }
 
 // Hook is one webhook, ready to be asked: by many calls at once.
@@ -58,7 +55,7 @@ func (c *Client) Prepare(p *schema.Project, h *schema.Hook) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	secured, err := c.tlsConfig(h.TLS)
+	secured, err := tlsConfig(h.TLS)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +95,8 @@ const (
 	// spareConns are the connections beyond max_in_flight: for probes, and for those that a
 	// timed-out request has not let go of yet.
 	spareConns = 16
+	// sessions are the TLS sessions that a hook keeps for resumption: its own, as its trust is.
+	sessions = 8
 )
 
 func (c *Client) newTarget(p *schema.Project, h *schema.Hook, rawURL string, loc *time.Location, secured *tls.Config) (*target, error) {
@@ -129,8 +128,11 @@ func newPool(addr string, d *dialer, maxConns int) *fasthttp.HostClient {
 	}
 }
 
-func (c *Client) tlsConfig(t schema.TLS) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, ClientSessionCache: c.sessions, NextProtos: []string{"http/1.1"}}
+func tlsConfig(t schema.TLS) (*tls.Config, error) {
+	cfg := &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: t.ServerName, NextProtos: []string{"http/1.1"},
+		ClientSessionCache: tls.NewLRUClientSessionCache(sessions),
+	}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
@@ -147,9 +149,6 @@ func (c *Client) tlsConfig(t schema.TLS) (*tls.Config, error) {
 			return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
-	}
-	if t.CA != "" || t.Cert != "" {
-		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(32) // one trust, one cache
 	}
 	return cfg, nil
 }

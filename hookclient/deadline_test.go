@@ -129,6 +129,32 @@ func deafAfterHandshake(t testing.TB, secured *tls.Config) string {
 	return l.Addr().String()
 }
 
+func TestATLSConnectionThatIsFullIsClosedAtOnce(t *testing.T) {
+	ca := newAuthority(t)
+	d, err := newDialer(deafAfterHandshake(t, ca.server("127.0.0.1")), nil, guard(true), &tls.Config{RootCAs: ca.pool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialled, err := d.dial("", patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dialled.(*conn)
+	for full, size := 0, 1<<20; full < 5; size = max(size/2, 1) {
+		c.tcp.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		if n, _ := c.tcp.Write(make([]byte, size)); n > 0 {
+			full = 0
+		} else if size == 1 {
+			full++
+		}
+	}
+	began := time.Now()
+	c.Close()
+	if took := time.Since(began); took > 3*time.Second { // tls.Conn takes five
+		t.Errorf("closing took %v", took)
+	}
+}
+
 func TestADeadlineThatHasPassedSendsNothing(t *testing.T) {
 	w := newWebhook(t, nil, always("HTTP/1.1 204 No Content\r\n\r\n"))
 	a := ask(prepare(t, New(nil), "http://"+w.addr, nil), -time.Second)

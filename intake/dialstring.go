@@ -76,14 +76,23 @@ type alias struct {
 }
 
 // adopt gives parameters that the question did not name the values of a PBX's own names for them.
-// The first name of a parameter that has a value counts.
+// The first name of a parameter that has a value counts. Of the two numbers the blanks around go: a
+// "+" that the dialplan did not escape has become one.
 func (q *question) adopt(aliases []alias) {
+	if len(aliases) == 0 {
+		return
+	}
 	for _, a := range aliases {
 		if q.call.Get(a.param) != "" && q.call.Said(a.param) {
 			continue
 		}
 		if v, ok := q.call.CustomValue(a.name); ok && v != "" {
 			q.call.SetString(a.param, v)
+		}
+	}
+	for _, p := range [...]schema.Param{schema.ParamCaller, schema.ParamCallee} {
+		if q.call.Said(p) {
+			q.call.SetString(p, strings.Trim(q.call.Get(p), " "))
 		}
 	}
 }

@@ -59,8 +59,13 @@ func readFreeSWITCH(q *question, ctx *fasthttp.RequestCtx) *fault {
 // Caller-Context, variable_sip_call_id. Of a call's 100 to 300 such fields a webhook gets only those
 // that it asks for. One that is too long, as the variable of a browser's SDP can be, is left out.
 func (q *question) setFreeSWITCH(name, value []byte) bool {
-	variable, isVariable := bytes.CutPrefix(name, []byte("variable_"))
-	if _, ours := schema.ParamNamed(name); ours || !isVariable && (len(name) == 0 || name[0] < 'A' || name[0] > 'Z') {
+	variable, own := bytes.CutPrefix(name, []byte("variable_"))
+	switch string(name) {
+	case "hostname", "section", "tag_name", "key_name", "key_value":
+		own = true
+	}
+	_, ours := schema.ParamNamed(name)
+	if ours || !own && (len(name) == 0 || name[0] < 'A' || name[0] > 'Z') {
 		return false
 	}
 	if len(name) > maxName || len(value) > maxValue {

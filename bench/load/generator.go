@@ -106,12 +106,16 @@ func (g *Generator) Reconnect() {
 	}
 }
 
-// Close closes every connection.
+// Close closes every connection; further calls do nothing.
 func (g *Generator) Close() {
 	for _, c := range g.conns {
 		g.close(c)
 	}
-	_ = unix.Close(g.poll)
+	g.conns, g.streams = nil, nil
+	if g.poll >= 0 {
+		_ = unix.Close(g.poll)
+	}
+	g.poll = -1
 }
 
 func (g *Generator) now() time.Duration { return time.Since(g.start) }

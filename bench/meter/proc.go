@@ -70,6 +70,14 @@ func ReadAlone(pid int) (u Usage, err error) {
 	return u, err
 }
 
+// ForgetPeak makes a process' Peak count from now on (proc_pid_clear_refs(5)).
+func ForgetPeak(pid int) error {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+		return fmt.Errorf("forget the peak of RSS: %w", err)
+	}
+	return nil
+}
+
 // tree returns pid and the ids of the processes below it.
 func tree(pid int) []int {
 	ids := []int{pid}

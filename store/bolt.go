@@ -1,0 +1,256 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// The buckets of the file, in schema 1. Numbers are big-endian, 8 bytes.
+var (
+	bucketMeta   = []byte("meta")   // "schema" → version
+	bucketDocs   = []byte("docs")   // kind NUL id → version, body; its sequence is the change number
+	bucketTrails = []byte("trails") // a bucket a trail: number → body
+	bucketValues = []byte("values") // "v" or "c", key → expiry in ms, value or count
+	bucketExpiry = []byte("expiry") // expiry in ms, key in values → nothing
+	bucketItems  = []byte("items")  // id → queue NUL due in ms, body
+	bucketDue    = []byte("due")    // queue NUL due in ms, id → nothing
+	bucketQueues = []byte("queues") // queue → items in it
+
+	keySchema = []byte("schema")
+)
+
+// migrations[v] takes a file from schema v to v+1.
+var migrations = [schemaVersion]func(*bbolt.Tx) error{createBuckets}
+
+func createBuckets(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{bucketDocs, bucketTrails, bucketValues, bucketExpiry, bucketItems, bucketDue, bucketQueues} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	maxBatch   = 512         // writes that share one flush
+	sweepEvery = time.Second // how often expired values are looked for
+	maxSweep   = 5000        // how many one sweep removes
+	// mapped is address space, not memory: a file that outgrows it is mapped anew, for which a write
+	// has to wait until all reads have ended, a backup too.
+	mapped = 1 << 30
+)
+
+// Bolt is the store in a file. Reads run side by side; all writes go through one goroutine, which
+// gathers those that wait into one transaction and one flush.
+type Bolt struct {
+	db     *bbolt.DB
+	now    func() time.Time // what values expire by
+	writes chan *write
+	quit   chan struct{} // closed by Close
+	done   chan struct{} // closed by the writer at its end
+
+	mu       sync.Mutex
+	closed   bool                          // guarded by mu
+	watchers map[chan struct{}]func() bool // guarded by mu; each with what parts it from its context
+	leases   map[string]lease              // guarded by mu; by item id. Leases end with the process.
+}
+
+// write is one caller's part of a transaction.
+type write struct {
+	ctx context.Context
+	// do changes nothing where it returns ErrNotFound or ErrConflict; any other error undoes the
+	// whole batch.
+	do    func(*bbolt.Tx) error
+	after func()     // runs once it is on the disk; may be nil
+	err   chan error // of capacity 1
+}
+
+// OpenBolt opens the file at path, or makes it, its folder too, and brings it to the current schema.
+func OpenBolt(ctx context.Context, path string) (*Bolt, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, fmt.Errorf("make the store's folder: %w", err)
+	}
+	wait := time.Second
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = max(time.Millisecond, min(wait, time.Until(deadline)))
+	}
+	db, err := bbolt.Open(path, 0o640, &bbolt.Options{Timeout: wait, FreelistType: bbolt.FreelistMapType, InitialMmapSize: mapped})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("open %s: another process has it open; stop that one, or share a Redis", path)
+	case err != nil:
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if err := db.Update(migrate); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	b := &Bolt{db: db, now: time.Now, writes: make(chan *write), quit: make(chan struct{}), done: make(chan struct{}),
+		watchers: map[chan struct{}]func() bool{}, leases: map[string]lease{}}
+	go b.write()
+	return b, nil
+}
+
+func migrate(tx *bbolt.Tx) error {
+	meta, err := tx.CreateBucketIfNotExists(bucketMeta)
+	if err != nil {
+		return err
+	}
+	var version uint64
+	if v := meta.Get(keySchema); len(v) == 8 {
+		version = binary.BigEndian.Uint64(v)
+	}
+	if version > schemaVersion {
+		return errNewer(version)
+	}
+	for ; version < schemaVersion; version++ {
+		if err := migrations[version](tx); err != nil {
+			return fmt.Errorf("migrate from schema %d: %w", version, err)
+		}
+	}
+	return meta.Put(keySchema, number(version))
+}
+
+// Ping fails once the store is closed.
+func (b *Bolt) Ping(ctx context.Context) error {
+	return b.view(ctx, func(*bbolt.Tx) error { return nil })
+}
+
+// Close waits for the write under way.
+func (b *Bolt) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	for ch, part := range b.watchers {
+		part()
+		close(ch)
+	}
+	b.watchers = nil
+	b.mu.Unlock()
+	close(b.quit)
+	<-b.done
+	return unavailable(b.db.Close())
+}
+
+func (b *Bolt) view(ctx context.Context, do func(*bbolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
+	}
+	return classify(b.db.View(do))
+}
+
+// classify lets our own errors pass and wraps the others.
+func classify(err error) error {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return unavailable(err)
+}
+
+// update runs do in the next transaction and returns when that is on the disk, or ctx ends; then do
+// may run all the same, so what it uses must be its own, and the caller may read what it left behind
+// only where update returned nil.
+func (b *Bolt) update(ctx context.Context, do func(*bbolt.Tx) error, after func()) error {
+	w := &write{ctx, do, after, make(chan error, 1)}
+	select {
+	case b.writes <- w:
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	case <-b.quit:
+		return unavailable(bolterrors.ErrDatabaseNotOpen)
+	}
+	select {
+	case err := <-w.err:
+		return err
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	}
+}
+
+// write is the one writer.
+func (b *Bolt) write() {
+	defer close(b.done)
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case w := <-b.writes:
+			b.commit(b.gather(w))
+		case <-tick.C:
+			b.sweep()
+		case <-b.quit:
+			return
+		}
+	}
+}
+
+// gather returns first and all that wait to be written by now.
+func (b *Bolt) gather(first *write) []*write {
+	batch := []*write{first}
+	for len(batch) < maxBatch {
+		select {
+		case w := <-b.writes:
+			batch = append(batch, w)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+var errNothingToWrite = errors.New("nothing to write")
+
+func (b *Bolt) commit(batch []*write) {
+	errs := make([]error, len(batch))
+	failed := b.db.Update(func(tx *bbolt.Tx) error {
+		todo := 0
+		for i, w := range batch {
+			if err := w.ctx.Err(); err != nil {
+				errs[i] = unavailable(err)
+				continue
+			}
+			errs[i] = w.do(tx)
+			switch {
+			case errs[i] == nil:
+				todo++
+			case !errors.Is(errs[i], ErrNotFound) && !errors.Is(errs[i], ErrConflict):
+				return errs[i]
+			}
+		}
+		if todo == 0 {
+			return errNothingToWrite
+		}
+		return nil
+	})
+	if failed == errNothingToWrite {
+		failed = nil
+	}
+	for i, w := range batch {
+		switch {
+		case failed != nil:
+			errs[i] = unavailable(failed)
+		case errs[i] == nil && w.after != nil:
+			w.after()
+		}
+		w.err <- errs[i]
+	}
+}
+
+// number is n as the file has it.
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// join returns the parts as one new slice.
+func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }

@@ -1,0 +1,256 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+)
+
+// The keys in Redis, in schema 1.
+const (
+	keyPrefix  = "hookswitch:1:"
+	keyVersion = "hookswitch:schema" // of no schema itself: the version in use
+
+	keyChange  = keyPrefix + "{docs}:change" // the change number
+	keyBodies  = keyPrefix + "{docs}:body:"  // kind: hash, id → version, space, body
+	keyIDs     = keyPrefix + "{docs}:ids:"   // kind: sorted set of ids, all with score 0
+	keyChanged = keyPrefix + "changed"       // the channel that says so
+
+	keyTrail   = keyPrefix + "trail:" // name: stream
+	keyValue   = keyPrefix + "value:" // key: string
+	keyCounter = keyPrefix + "count:" // key: number
+)
+
+// pollEvery is how often Watch asks for the change number, in case a message was lost.
+const pollEvery = 500 * time.Millisecond
+
+// Redis is the store in a Redis, single, behind Sentinels, or a Cluster.
+type Redis struct {
+	client   redis.UniversalClient
+	checked  atomic.Bool // the schema version there is ours
+	life     context.Context
+	end      context.CancelFunc // of life; Close calls it
+	watching sync.WaitGroup
+}
+
+func newRedis(o *redis.UniversalOptions) *Redis {
+	logging.Disable() // go-redis writes to stderr; what is wrong is in our errors, too
+	r := &Redis{client: redis.NewUniversalClient(o)}
+	r.life, r.end = context.WithCancel(context.Background())
+	return r
+}
+
+// Ping asks the node that has the schema version, and checks that.
+func (r *Redis) Ping(ctx context.Context) error {
+	found, err := r.client.Get(ctx, keyVersion).Result()
+	if errors.Is(err, redis.Nil) {
+		found, err = strconv.Itoa(schemaVersion), r.client.SetNX(ctx, keyVersion, schemaVersion, 0).Err()
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	if version, err := strconv.ParseUint(found, 10, 64); err != nil || version > schemaVersion {
+		return unavailable(errNewer(version))
+	}
+	r.checked.Store(true)
+	return nil
+}
+
+// check lets nothing be read or written before the schema version has been seen to be ours; Open
+// can't do that, as Redis may be down then.
+func (r *Redis) check(ctx context.Context) error {
+	if r.checked.Load() {
+		return nil
+	}
+	return r.Ping(ctx)
+}
+
+// Close waits for every Watch to end.
+func (r *Redis) Close() error {
+	if r.life.Err() != nil {
+		return nil
+	}
+	r.end()
+	r.watching.Wait()
+	return unavailable(r.client.Close())
+}
+
+// run runs a script, which Redis does all at once and alone. Nothing is undone where a script fails
+// half-way, so each first does what may fail on a full server.
+func (r *Redis) run(ctx context.Context, s *redis.Script, keys []string, args ...any) (any, error) {
+	if err := r.check(ctx); err != nil {
+		return nil, err
+	}
+	answer, err := s.Run(ctx, r.client, keys, args...).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, unavailable(err)
+	}
+	return answer, nil
+}
+
+// outcome reads the answer of a script that found what it wanted (above 0), another version (0), or
+// nothing (-1).
+func outcome(answer any, err error) (uint64, error) {
+	n, _ := answer.(int64)
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 0:
+		return 0, ErrNotFound
+	case n == 0:
+		return 0, ErrConflict
+	}
+	return uint64(n), nil
+}
+
+// changeDoc is called with the keys of the change number, bodies and ids, the id, the version
+// expected, the channel, and the body, or none to delete. A body with its version goes in as one
+// string, as numbers in Lua are doubles, which are whole up to 2^53.
+var changeDoc = redis.NewScript(`
+local old = redis.call('HGET', KEYS[2], ARGV[1])
+local version = old and string.match(old, '^%d+') or '0'
+if version == '0' and (ARGV[2] ~= '0' or not ARGV[4]) then return -1 end
+if version ~= ARGV[2] then return 0 end
+local n = redis.call('INCR', KEYS[1])
+if ARGV[4] then
+  redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f ', n) .. ARGV[4])
+  redis.call('ZADD', KEYS[3], 0, ARGV[1])
+else
+  redis.call('HDEL', KEYS[2], ARGV[1])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+end
+redis.call('PUBLISH', ARGV[3], n)
+return n`)
+
+// listDocs is called with the keys of ids and bodies, the bounds of the ids, and how many.
+var listDocs = redis.NewScript(`
+local ids = redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[2], 'BYLEX', 'LIMIT', 0, ARGV[3])
+local out = {}
+for i, id in ipairs(ids) do
+  out[2*i-1] = id
+  out[2*i] = redis.call('HGET', KEYS[2], id)
+end
+return out`)
+
+// GetDoc is Documents'.
+func (r *Redis) GetDoc(ctx context.Context, kind, id string) (Doc, error) {
+	if err := r.check(ctx); err != nil {
+		return Doc{}, err
+	}
+	text, err := r.client.HGet(ctx, keyBodies+kind, id).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return Doc{}, ErrNotFound
+	case err != nil:
+		return Doc{}, unavailable(err)
+	}
+	return parseDoc(id, text)
+}
+
+func parseDoc(id, text string) (Doc, error) {
+	version, body, _ := strings.Cut(text, " ")
+	n, err := strconv.ParseUint(version, 10, 64)
+	return Doc{ID: id, Version: n, Body: []byte(body)}, unavailable(err)
+}
+
+// PutDoc is Documents'.
+func (r *Redis) PutDoc(ctx context.Context, kind, id string, body []byte, expected uint64) (uint64, error) {
+	if err := checkNames(kind, id); err != nil {
+		return 0, err
+	}
+	keys := []string{keyChange, keyBodies + kind, keyIDs + kind}
+	return outcome(r.run(ctx, changeDoc, keys, id, expected, keyChanged, body))
+}
+
+// DeleteDoc is Documents'.
+func (r *Redis) DeleteDoc(ctx context.Context, kind, id string, expected uint64) error {
+	keys := []string{keyChange, keyBodies + kind, keyIDs + kind}
+	_, err := outcome(r.run(ctx, changeDoc, keys, id, expected, keyChanged))
+	return err
+}
+
+// ListDocs is Documents'.
+func (r *Redis) ListDocs(ctx context.Context, kind, prefix, after string, limit int) ([]Doc, error) {
+	from, to := "["+prefix, "+"
+	if after >= prefix {
+		from = "(" + after
+	}
+	if end := prefixEnd(prefix); end != "" {
+		to = "(" + end
+	}
+	answer, err := r.run(ctx, listDocs, []string{keyIDs + kind, keyBodies + kind}, from, to, max(0, limit))
+	if err != nil {
+		return nil, err
+	}
+	pairs, _ := answer.([]any)
+	var list []Doc
+	for i := 0; i+1 < len(pairs); i += 2 {
+		id, _ := pairs[i].(string)
+		text, _ := pairs[i+1].(string)
+		d, err := parseDoc(id, text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// Change is Documents'.
+func (r *Redis) Change(ctx context.Context) (uint64, error) { return r.number(ctx, keyChange) }
+
+// number reads a number, 0 where there is none.
+func (r *Redis) number(ctx context.Context, key string) (uint64, error) {
+	if err := r.check(ctx); err != nil {
+		return 0, err
+	}
+	n, err := r.client.Get(ctx, key).Uint64()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, unavailable(err)
+	}
+	return n, nil
+}
+
+// Watch is Documents'. It asks for the change number, at each message and now and then: a message may
+// get lost, and a fail-over may take a change back.
+func (r *Redis) Watch(ctx context.Context) <-chan struct{} {
+	ch := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	part := context.AfterFunc(r.life, cancel)
+	r.watching.Go(func() {
+		defer close(ch)
+		defer cancel()
+		defer part()
+		r.watch(ctx, ch)
+	})
+	return ch
+}
+
+func (r *Redis) watch(ctx context.Context, ch chan<- struct{}) {
+	subscription := r.client.Subscribe(ctx, keyChanged)
+	defer subscription.Close()
+	messages := subscription.Channel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	var last uint64
+	for first := true; ; {
+		n, err := r.Change(ctx)
+		if err == nil && (first || n != last) {
+			first, last = false, n
+			wake(ch)
+		}
+		select {
+		case <-messages:
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
