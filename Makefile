@@ -7,10 +7,10 @@ FUZZTIME  ?= 30s
 REF       ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help run build fmt lint test e2e fuzz bench bench-compare setup
+.PHONY: help run build fmt lint test e2e fuzz bench bench-compare bench-micro bench-micro-compare bench-setup pgo setup
 
 help: ## print this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## serve on 127.0.0.1:8077 with a simulated webhook; Ctrl-C ends both
 	@scripts/run $(BIN)
@@ -39,11 +39,23 @@ e2e: setup ## the end-to-end tests in their long form
 fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 	scripts/fuzz $(FUZZTIME)
 
-bench: ## micro-benchmarks
+bench: bench-setup ## measure everything beside nginx, haproxy and others; under 15 minutes; BENCH=--quick for 2
+	$(GO) run ./bench run $(BENCH)
+
+bench-compare: bench-setup ## the tree against REF=main under load, run in turns
+	$(GO) run ./bench compare --ref $(REF) $(BENCH)
+
+bench-micro: ## micro-benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-bench-compare: ## micro-benchmarks of the tree against REF=main
+bench-micro-compare: ## micro-benchmarks of the tree against REF=main
 	scripts/bench-compare $(REF)
+
+pgo: bench-setup ## record the profile that builds are optimised by
+	$(GO) run ./bench profile --for 60s -o cmd/hookswitch/default.pgo
 
 setup: ## install with apt what the tests need and is not there
 	@scripts/setup
+
+bench-setup: ## install with apt what the load harness needs and is not there
+	@scripts/bench-setup

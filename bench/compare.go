@@ -70,7 +70,7 @@ func (c *compareCommand) builds(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		config := peers.Config{Projects: 1, Hooks: 2, Numbers: 2, HookAddrs: []string{h.addr}, Post: true}
+		config := raceConfig(h)
 		if stage[side.name], err = b.serve("compare-"+safe(side.name), binary, config, serviceCore); err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func (c *profileCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config := peers.Config{Projects: 1, Hooks: 2, Numbers: 2, HookAddrs: []string{h.addr}, Post: true}
+	config := raceConfig(h)
 	p, err := config.Program("profile", binary, b.out)
 	if err != nil {
 		return err

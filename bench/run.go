@@ -87,6 +87,12 @@ func (b *bed) part(p part, run *report.Run, binary string) error {
 	return nil
 }
 
+// raceConfig has a number whose hook is sent a GET, and one whose hook is sent a POST. The time-out is
+// long, so that a busy moment of the machine does not open a breaker and spoil a round.
+func raceConfig(h *hook) peers.Config {
+	return peers.Config{Projects: 1, Hooks: 2, Numbers: 2, HookAddrs: []string{h.addr}, Post: true, RequestTimeout: 5 * time.Second, MaxInFlight: 10000}
+}
+
 // raceAll runs every program side by side through every kind of load.
 func raceAll(b *bed, run *report.Run, binary string) error {
 	h, err := b.startHook("hook")
@@ -95,7 +101,7 @@ func raceAll(b *bed, run *report.Run, binary string) error {
 	}
 	stage := map[string]*peers.Running{}
 	run.Programs = []report.Program{{Name: report.Ours, Title: "hookswitch", Does: "lookup, parse, check, fallback, breaker, metrics, logs", Version: version(binary, "version")}}
-	config := peers.Config{Projects: 1, Hooks: 2, Numbers: 2, HookAddrs: []string{h.addr}, Post: true}
+	config := raceConfig(h)
 	if stage[report.Ours], err = b.serve(report.Ours, binary, config, serviceCore); err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func measureScaling(b *bed, run *report.Run, binary string) error {
 
 func (b *bed) scale(a axis, n int, h *hook, binary string) (p scalePoint, err error) {
 	config, conns := a.config(n)
-	config.HookAddrs, config.MaxInFlight = []string{h.addr}, 10000
+	config.HookAddrs, config.MaxInFlight, config.RequestTimeout = []string{h.addr}, 10000, 5*time.Second
 	s, err := b.serve(fmt.Sprintf("scaling-%s-%d", a.id, n), binary, config, serviceCore)
 	if err != nil {
 		return p, err

@@ -47,7 +47,7 @@ func measureAllocs(b *bed, run *report.Run, binary string) error {
 	if err != nil {
 		return err
 	}
-	s, err := b.serve("allocs", binary, peers.Config{Projects: 1, Hooks: 2, Numbers: 2, HookAddrs: []string{h.addr}, Post: true}, serviceCore)
+	s, err := b.serve("allocs", binary, raceConfig(h), serviceCore)
 	if err != nil {
 		return err
 	}

@@ -33,20 +33,19 @@ type behaviour struct {
 	slow bool
 }
 
-// series is how long the measured series are: 1,000 calls of each kind in the full form, 30 in the
-// short one. shortPatience is the request timeout of hooks that let it pass, and in the full form of
-// all. In the short form the others have more, so that a busy machine makes no timeouts of its own.
-const (
-	rate          = 100.0
-	shortPatience = 300 * time.Millisecond
-	longPatience  = 3 * time.Second
-)
+// rate is that of every series, in calls a second.
+const rate = 100.0
 
+// patience is the hook's request timeout. In the short form it is long, so that a busy machine makes
+// no timeouts of its own.
 func (b *behaviour) patience() time.Duration {
-	if full || b.slow {
-		return shortPatience
+	switch {
+	case full:
+		return 300 * time.Millisecond
+	case b.slow:
+		return time.Second
 	}
-	return longPatience
+	return 3 * time.Second
 }
 
 // calls is the length of a series.
@@ -234,7 +233,7 @@ func namedBehaviours(t *testing.T, trap *atomic.Int64) []behaviour {
 		{name: "has another host's certificate", reason: schema.ReasonTLSError, hook: tls("crm.example", secured(ca.issue("other.example", tomorrow), well))},
 		{name: "has a certificate of nobody's", reason: schema.ReasonTLSError,
 			hook: tls("crm.example", secured(newAuthority(t).issue("crm.example", tomorrow), well))},
-		{name: "speaks plain HTTP where TLS is wanted", reason: schema.ReasonTLSError, hook: tls("crm.example", answers(reply(400, "")))},
+		{name: "speaks plain HTTP where TLS is wanted", reason: schema.ReasonTLSError, hook: tls("crm.example", interrupts(reply(400, "")))},
 
 		{name: "has a name that does not resolve", reason: schema.ReasonDNSError, hook: `url: "http://missing.example/"`},
 		{name: "has a name whose server is broken", reason: schema.ReasonDNSError, hook: `url: "http://crm.broken/"`},

@@ -112,6 +112,15 @@ func hangs(after string) conversation {
 	}
 }
 
+// interrupts answers to the first bytes that come, whatever they are, as a plain server does to TLS.
+func interrupts(response string) conversation {
+	return func(c net.Conn) {
+		if _, err := c.Read(make([]byte, 8<<10)); err == nil {
+			io.WriteString(c, response)
+		}
+	}
+}
+
 // silent accepts the connection and takes no notice of what comes.
 func silent(c net.Conn) { untilClosed(c) }
 

@@ -3,16 +3,20 @@ package hookclient
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tidwall/gjson"
+	"github.com/valyala/fasthttp"
 
 	"hookswitch/schema"
 )
@@ -89,6 +93,34 @@ func TestAnswersOfServersThatMisbehave(t *testing.T) {
 				t.Errorf("the detail tells too much: %s", a.Detail)
 			}
 		})
+	}
+}
+
+func TestWhichErrorsMayBeFollowedByAnotherAttempt(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want repetition
+	}{
+		{&dialError{schema.ReasonConnectError, syscall.ECONNREFUSED}, ifUnread},
+		{&dialError{schema.ReasonConnectError, syscall.EHOSTUNREACH}, ifUnread},
+		{&dialError{schema.ReasonDNSError, notFound{}}, ifUnread},
+		{&dialError{schema.ReasonTLSError, io.EOF}, ifUnread},
+		{&dialError{schema.ReasonTLSError, errors.New("a certificate")}, never},
+		{&dialError{schema.ReasonHookBlocked, &blockedError{}}, never},
+		{&dialError{schema.ReasonConnectError, syscall.ETIMEDOUT}, never},
+		{io.EOF, ifIdempotent},
+		{io.ErrUnexpectedEOF, ifIdempotent},
+		{syscall.ECONNRESET, ifIdempotent},
+		{syscall.EPIPE, ifIdempotent},
+		{os.ErrDeadlineExceeded, never},
+		{fasthttp.ErrTimeout, never},
+		{fasthttp.ErrNoFreeConns, never},
+		{fasthttp.ErrBodyTooLarge, never},
+		{errRedirect, never},
+	} {
+		if got := repeatAfter(tc.err); got != tc.want {
+			t.Errorf("after %v: %d; want %d", tc.err, got, tc.want)
+		}
 	}
 }
 

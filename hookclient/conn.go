@@ -53,7 +53,6 @@ func (t *target) converse(pool *fasthttp.HostClient, c *conn, req *fasthttp.Requ
 	// A server that hangs up before it has read everything may have said why.
 	br := pool.AcquireReader(c)
 	defer pool.ReleaseReader(br)
-	resp.Header.SetNoDefaultContentType(true)
 	if err := resp.ReadLimitBody(br, t.maxAnswer); err != nil {
 		return false, cmp.Or(c.failure, err)
 	}

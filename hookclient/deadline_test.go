@@ -123,6 +123,7 @@ func deafAfterHandshake(t testing.TB, secured *tls.Config) string {
 			return
 		}
 		t.Cleanup(func() { c.Close() })
+		c.(*net.TCPConn).SetReadBuffer(4 << 10)
 		tls.Server(c, secured).Handshake()
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
@@ -140,6 +141,7 @@ func TestATLSConnectionThatIsFullIsClosedAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := dialled.(*conn)
+	c.tcp.SetWriteBuffer(4 << 10)
 	for full, size := 0, 1<<20; full < 5; size = max(size/2, 1) {
 		c.tcp.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
 		if n, _ := c.tcp.Write(make([]byte, size)); n > 0 {

@@ -39,11 +39,19 @@ func TestARedirectIsNotFollowedUnlessThatIsAllowed(t *testing.T) {
 }
 
 func TestARedirectIsFollowedWithinItsOrigin(t *testing.T) {
-	for _, location := range []string{"/there?x=1", "there?x=1", "//{addr}/there?x=1", "http://{addr}/there?x=1#part"} {
+	for _, tc := range []struct{ location, want string }{
+		{"/there?x=1", "/there?x=1"},
+		{"there?x=1", "/there?x=1"},
+		{"?x=1", "/here?x=1"},
+		{"//{addr}/there?x=1", "/there?x=1"},
+		{"http://{addr}/there?x=1#part", "/there?x=1"},
+		{"http://{addr}", "/"},
+		{"/a//b%2Fc", "/a//b%2Fc"}, // as it was written
+	} {
 		var w *webhook
 		w = newWebhook(t, nil, func(c net.Conn, n int, r *http.Request) bool {
 			if n == 1 {
-				return redirecting(302, to(strings.ReplaceAll(location, "{addr}", w.addr)))(c, n, r)
+				return redirecting(302, to(strings.ReplaceAll(tc.location, "{addr}", w.addr)))(c, n, r)
 			}
 			return ok(c, good)
 		})
@@ -56,8 +64,8 @@ func TestARedirectIsFollowedWithinItsOrigin(t *testing.T) {
 			t.Errorf("%d attempts; want 1", len(a.Attempts))
 		}
 		r, _ := w.request(t, 2)
-		if r.RequestURI != "/there?x=1" || r.Host != w.addr || r.Header.Get("Authorization") != "Bearer s3cret" || w.connections() != 1 {
-			t.Errorf("%s: asked for %s of %s with %v over %d connections", location, r.RequestURI, r.Host, r.Header, w.connections())
+		if r.RequestURI != tc.want || r.Host != w.addr || r.Header.Get("Authorization") != "Bearer s3cret" || w.connections() != 1 {
+			t.Errorf("%s: asked for %s of %s with %v over %d connections", tc.location, r.RequestURI, r.Host, r.Header, w.connections())
 		}
 	}
 }

@@ -71,19 +71,32 @@ func formatNamed(name []byte) (format, *fault) {
 }
 
 // formatAccepted finds the dialect that an Accept header asks for: the first media type in it that
-// is one dialect's own; JSON where there is none. Weights are not read: no PBX was seen sending any.
-func formatAccepted(accept []byte) format {
+// is one dialect's own; ok is false where there is none. Weights are not read: no PBX was seen
+// sending any.
+func formatAccepted(accept []byte) (f format, ok bool) {
 	for len(accept) > 0 {
 		var media []byte
 		media, accept, _ = bytes.Cut(accept, []byte(","))
 		switch string(mediaType(media)) {
 		case "application/json":
-			return formatJSON
+			return formatJSON, true
 		case "text/plain":
-			return formatPlain
+			return formatPlain, true
 		case "application/json-rpc":
-			return formatJSONRPC
+			return formatJSONRPC, true
 		}
+	}
+	return formatJSON, false
+}
+
+// formatOfAgent is the dialect of a PBX that says in nothing but its User-Agent who it is, JSON for
+// all others: Asterisk's CURL() and FreeSWITCH's mod_xml_curl send "*/*" or no Accept at all.
+func formatOfAgent(agent []byte) format {
+	switch {
+	case bytes.HasPrefix(agent, []byte("asterisk-libcurl-agent/")):
+		return formatAsterisk
+	case bytes.HasPrefix(agent, []byte("freeswitch-xml/")):
+		return formatFreeSWITCH
 	}
 	return formatJSON
 }

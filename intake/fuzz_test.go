@@ -68,6 +68,9 @@ func FuzzQuestion(f *testing.F) {
 		if q.rpc.notification {
 			return
 		}
+		if len(dialects[q.format].aliases) > 0 {
+			return // a PBX's own names are held by that dialect's tests
+		}
 		want := &reference{call: new(schema.Call)}
 		want.form(t, query)
 		switch {
@@ -108,6 +111,9 @@ func (r *reference) form(t *testing.T, text string) {
 	}
 	last := make(map[string]string)
 	for pair := range strings.SplitSeq(text, "&") {
+		if pair == "" {
+			continue // "&&" names nothing, not even the empty name
+		}
 		name, value, _ := strings.Cut(pair, "=")
 		name, value = tolerant(name), tolerant(value)
 		last[name] = value

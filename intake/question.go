@@ -56,7 +56,10 @@ func small(b []byte) []byte {
 
 // readURL reads what stands outside the body: path, Accept and traceparent headers, query.
 func (q *question) readURL(ctx *fasthttp.RequestCtx, pathFormat []byte) *fault {
-	q.format = formatAccepted(ctx.Request.Header.Peek("Accept"))
+	accepted, ok := formatAccepted(ctx.Request.Header.Peek("Accept"))
+	if q.format = accepted; !ok {
+		q.format = formatOfAgent(ctx.Request.Header.UserAgent())
+	}
 	if pathFormat != nil {
 		var f *fault
 		if q.format, f = formatNamed(pathFormat); f != nil {

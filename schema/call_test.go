@@ -80,6 +80,34 @@ func TestEveryCatalogueParameterIsFoundByItsName(t *testing.T) {
 	}
 }
 
+func TestAChannelsVariablesAreFoundByNameOnly(t *testing.T) {
+	var c Call
+	for range 2 {
+		c.SetNamed([]byte("city"), []byte("Kyiv"))
+		c.SetChannel([]byte("variable_a"), []byte("1"))
+		c.SetChannel([]byte("variable_a"), []byte("2"))
+		c.SetChannel([]byte("city"), []byte("Lviv"))
+		for name, want := range map[string]string{"variable_a": "2", "city": "Kyiv", "variable_b": ""} {
+			if got, ok := c.CustomValue(name); got != want || ok != (want != "") {
+				t.Errorf("%s is %q, %v; want %q", name, got, ok, want)
+			}
+		}
+		if len(c.Customs()) != 1 {
+			t.Errorf("among the custom parameters: %v", c.Customs())
+		}
+		c.Reset()
+		if _, ok := c.CustomValue("variable_a"); ok {
+			t.Error("a variable is left")
+		}
+	}
+	for range maxChannel + 10 {
+		c.SetChannel([]byte("a"), nil)
+	}
+	if len(c.channel) != maxChannel {
+		t.Errorf("%d are kept; want %d", len(c.channel), maxChannel)
+	}
+}
+
 func TestResetEmptiesACallAndKeepsItsMemory(t *testing.T) {
 	c := Call{Project: "1", Hook: "2", Schema: "3", Cursor: "4", Traceparent: "5", Explain: true}
 	c.Set(ParamCaller, []byte("380441112233"))

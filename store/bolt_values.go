@@ -98,10 +98,7 @@ func (b *Bolt) live(v []byte) []byte {
 
 // setValue keeps what next makes of the value there is, nil for none, from now for ttl.
 func (b *Bolt) setValue(ctx context.Context, kind, key string, ttl time.Duration, next func(old []byte) ([]byte, error)) error {
-	if err := checkNames(key); err != nil {
-		return err
-	}
-	if err := checkTTL(ttl); err != nil {
+	if err := checkValue(key, ttl); err != nil {
 		return err
 	}
 	k := []byte(kind + key)

@@ -82,17 +82,26 @@ func (r *Redis) Close() error {
 	return unavailable(r.client.Close())
 }
 
+// ask runs one command, and says ErrNotFound where Redis has nothing there.
+func ask[T any](ctx context.Context, r *Redis, command func() (T, error)) (T, error) {
+	var none T
+	if err := r.check(ctx); err != nil {
+		return none, err
+	}
+	answer, err := command()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return none, ErrNotFound
+	case err != nil:
+		return none, unavailable(err)
+	}
+	return answer, nil
+}
+
 // run runs a script, which Redis does all at once and alone. Nothing is undone where a script fails
 // half-way, so each first does what may fail on a full server.
 func (r *Redis) run(ctx context.Context, s *redis.Script, keys []string, args ...any) (any, error) {
-	if err := r.check(ctx); err != nil {
-		return nil, err
-	}
-	answer, err := s.Run(ctx, r.client, keys, args...).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, unavailable(err)
-	}
-	return answer, nil
+	return ask(ctx, r, func() (any, error) { return s.Run(ctx, r.client, keys, args...).Result() })
 }
 
 // outcome reads the answer of a script that found what it wanted (above 0), another version (0), or
@@ -141,15 +150,9 @@ return out`)
 
 // GetDoc is Documents'.
 func (r *Redis) GetDoc(ctx context.Context, kind, id string) (Doc, error) {
-	if err := r.check(ctx); err != nil {
+	text, err := ask(ctx, r, func() (string, error) { return r.client.HGet(ctx, keyBodies+kind, id).Result() })
+	if err != nil {
 		return Doc{}, err
-	}
-	text, err := r.client.HGet(ctx, keyBodies+kind, id).Result()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return Doc{}, ErrNotFound
-	case err != nil:
-		return Doc{}, unavailable(err)
 	}
 	return parseDoc(id, text)
 }
@@ -208,14 +211,11 @@ func (r *Redis) Change(ctx context.Context) (uint64, error) { return r.number(ct
 
 // number reads a number, 0 where there is none.
 func (r *Redis) number(ctx context.Context, key string) (uint64, error) {
-	if err := r.check(ctx); err != nil {
-		return 0, err
+	n, err := ask(ctx, r, func() (uint64, error) { return r.client.Get(ctx, key).Uint64() })
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
 	}
-	n, err := r.client.Get(ctx, key).Uint64()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, unavailable(err)
-	}
-	return n, nil
+	return n, err
 }
 
 // Watch is Documents'. It asks for the change number, at each message and now and then: a message may

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"strings"
 	"time"
 
@@ -100,14 +99,13 @@ func (r *Redis) Ready(ctx context.Context, now time.Time) ([]string, error) {
 
 // queues returns the queues whose earliest item has at most this score.
 func (r *Redis) queues(ctx context.Context, until any) ([]string, error) {
-	if err := r.check(ctx); err != nil {
-		return nil, err
-	}
-	keys, err := r.client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: keyQueues, Start: "-inf", Stop: until, ByScore: true}).Result()
+	keys, err := ask(ctx, r, func() ([]string, error) {
+		return r.client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: keyQueues, Start: "-inf", Stop: until, ByScore: true}).Result()
+	})
 	for i := range keys {
 		keys[i] = strings.TrimPrefix(keys[i], keyQueue)
 	}
-	return keys, unavailable(err)
+	return keys, err
 }
 
 // Lease is Outbox's.
@@ -148,19 +146,18 @@ func (r *Redis) Held(ctx context.Context) (map[string]int, error) {
 	if err != nil || len(queues) == 0 {
 		return map[string]int{}, err
 	}
-	counts := make([]*redis.IntCmd, len(queues))
-	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, q := range queues {
-			counts[i] = p.ZCard(ctx, keyQueue+q)
+	counts, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, q := range queues {
+			p.ZCard(ctx, keyQueue+q)
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil {
 		return nil, unavailable(err)
 	}
 	held := map[string]int{}
 	for i, q := range queues {
-		if n := counts[i].Val(); n > 0 {
+		if n := counts[i].(*redis.IntCmd).Val(); n > 0 { // empty by now otherwise
 			held[q] = int(n)
 		}
 	}

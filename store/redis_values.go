@@ -15,10 +15,10 @@ func (r *Redis) Append(ctx context.Context, trail string, body []byte, keep int)
 	if err := checkNames(trail); err != nil {
 		return err
 	}
-	if err := r.check(ctx); err != nil {
-		return err
-	}
-	return unavailable(r.client.XAdd(ctx, &redis.XAddArgs{Stream: keyTrail + trail, MaxLen: int64(max(1, keep)), Values: []any{"b", body}}).Err())
+	_, err := ask(ctx, r, func() (string, error) {
+		return r.client.XAdd(ctx, &redis.XAddArgs{Stream: keyTrail + trail, MaxLen: int64(max(1, keep)), Values: []any{"b", body}}).Result()
+	})
+	return err
 }
 
 // Entries is Trails'. An id is the stream's own.
@@ -30,19 +30,18 @@ func (r *Redis) Entries(ctx context.Context, trail, before string, limit int) ([
 		}
 		end = "(" + before
 	}
-	if err := r.check(ctx); err != nil || limit < 1 {
-		return nil, err
+	if limit < 1 {
+		return nil, nil
 	}
-	found, err := r.client.XRevRangeN(ctx, keyTrail+trail, end, "-", int64(limit)).Result()
-	if err != nil {
-		return nil, unavailable(err)
-	}
+	found, err := ask(ctx, r, func() ([]redis.XMessage, error) {
+		return r.client.XRevRangeN(ctx, keyTrail+trail, end, "-", int64(limit)).Result()
+	})
 	var list []Entry
 	for _, m := range found {
 		body, _ := m.Values["b"].(string)
 		list = append(list, Entry{m.ID, []byte(body)})
 	}
-	return list, nil
+	return list, err
 }
 
 func isStreamID(id string) bool {
@@ -54,62 +53,38 @@ func isStreamID(id string) bool {
 
 // Set is Values'.
 func (r *Redis) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := r.checkValue(ctx, key, ttl); err != nil {
-		return err
-	}
-	return unavailable(r.client.SetArgs(ctx, keyValue+key, value, redis.SetArgs{TTL: inMillis(ttl)}).Err())
+	_, err := r.set(ctx, key, value, redis.SetArgs{TTL: ttl})
+	return err
 }
 
 // SetIfAbsent is Values'.
 func (r *Redis) SetIfAbsent(ctx context.Context, key string, value []byte, ttl time.Duration) ([]byte, bool, error) {
-	if err := r.checkValue(ctx, key, ttl); err != nil {
-		return nil, false, err
-	}
-	old, err := r.client.SetArgs(ctx, keyValue+key, value, redis.SetArgs{Mode: "NX", Get: true, TTL: inMillis(ttl)}).Result()
+	old, err := r.set(ctx, key, value, redis.SetArgs{Mode: "NX", Get: true, TTL: ttl})
 	switch {
-	case errors.Is(err, redis.Nil):
+	case errors.Is(err, ErrNotFound):
 		return nil, true, nil
 	case err != nil:
-		return nil, false, unavailable(err)
+		return nil, false, err
 	}
 	return []byte(old), false, nil
 }
 
-func (r *Redis) checkValue(ctx context.Context, key string, ttl time.Duration) error {
-	if err := checkNames(key); err != nil {
-		return err
+func (r *Redis) set(ctx context.Context, key string, value []byte, how redis.SetArgs) (string, error) {
+	if err := checkValue(key, how.TTL); err != nil {
+		return "", err
 	}
-	if err := checkTTL(ttl); err != nil {
-		return err
-	}
-	return r.check(ctx)
+	return ask(ctx, r, func() (string, error) { return r.client.SetArgs(ctx, keyValue+key, value, how).Result() })
 }
-
-// inMillis rounds down, as go-redis sends whole seconds as EX, and complains on stderr of anything
-// smaller than a millisecond.
-func inMillis(ttl time.Duration) time.Duration { return ttl.Truncate(time.Millisecond) }
 
 // Get is Values'.
 func (r *Redis) Get(ctx context.Context, key string) ([]byte, error) {
-	if err := r.check(ctx); err != nil {
-		return nil, err
-	}
-	v, err := r.client.Get(ctx, keyValue+key).Bytes()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return nil, ErrNotFound
-	case err != nil:
-		return nil, unavailable(err)
-	}
-	return v, nil
+	return ask(ctx, r, func() ([]byte, error) { return r.client.Get(ctx, keyValue+key).Bytes() })
 }
 
 // Unset is Values'.
 func (r *Redis) Unset(ctx context.Context, key string) error {
-	if err := r.check(ctx); err != nil {
-		return err
-	}
-	return unavailable(r.client.Del(ctx, keyValue+key).Err())
+	_, err := ask(ctx, r, func() (int64, error) { return r.client.Del(ctx, keyValue+key).Result() })
+	return err
 }
 
 // increment is called with the counter's key and its time to live in ms.
@@ -120,7 +95,7 @@ return n`)
 
 // Increment is Values'.
 func (r *Redis) Increment(ctx context.Context, key string, ttl time.Duration) (uint64, error) {
-	if err := r.checkValue(ctx, key, ttl); err != nil {
+	if err := checkValue(key, ttl); err != nil {
 		return 0, err
 	}
 	return outcome(r.run(ctx, increment, []string{keyCounter + key}, ttl.Milliseconds()))

@@ -177,11 +177,11 @@ func checkNames(names ...string) error {
 	return nil
 }
 
-func checkTTL(ttl time.Duration) error {
+func checkValue(key string, ttl time.Duration) error {
 	if ttl < time.Millisecond {
 		return fmt.Errorf("store: found a time to live of %s; want a millisecond at least", ttl)
 	}
-	return nil
+	return checkNames(key)
 }
 
 // prefixEnd returns the first string after all that begin with prefix, "" where there is none.

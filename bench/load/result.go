@@ -82,11 +82,12 @@ func (t *timeline) add(at, took time.Duration) {
 }
 
 func (t *timeline) flush() {
-	t.buckets = append(t.buckets, Bucket{
-		From: t.from, Count: t.now.TotalCount(),
-		P50: Percentile(t.now, 50), P99: Percentile(t.now, 99), Max: time.Duration(t.now.Max()),
-	})
-	t.now.Reset()
+	b := Bucket{From: t.from, Count: t.now.TotalCount()}
+	if b.Count > 0 {
+		b.P50, b.P99, b.Max = Percentile(t.now, 50), Percentile(t.now, 99), time.Duration(t.now.Max())
+		t.now.Reset()
+	}
+	t.buckets = append(t.buckets, b)
 	t.from += t.step
 }
 

@@ -40,15 +40,18 @@ type step struct {
 	Timeout  int      `json:"timeout_s"`
 }
 
-// ServeNetHTTP runs it.
-func ServeNetHTTP(listen, hook string) error {
-	s := &netHTTP{
+func newNetHTTP(hook string) *netHTTP {
+	return &netHTTP{
 		hook:    "http://" + hook + "/route",
 		client:  http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024, DisableCompression: true}},
 		breaker: gobreaker.NewCircuitBreaker[[]string](gobreaker.Settings{Name: "hook"}),
 		numbers: map[string]string{Number(0): "h0", Number(1): "h1"},
 	}
-	if err := http.ListenAndServe(listen, http.HandlerFunc(s.route)); err != nil {
+}
+
+// ServeNetHTTP runs it.
+func ServeNetHTTP(listen, hook string) error {
+	if err := http.ListenAndServe(listen, http.HandlerFunc(newNetHTTP(hook).route)); err != nil {
 		return fmt.Errorf("nethttp: %w", err)
 	}
 	return nil
