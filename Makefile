@@ -5,6 +5,7 @@ VERSION   := $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 BIN       := bin/hookswitch
 FUZZTIME  ?= 30s
 REF       ?= main
+BENCHFLAGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run build fmt lint test e2e fuzz bench bench-compare bench-micro bench-micro-compare bench-setup pgo setup
@@ -39,11 +40,11 @@ e2e: setup ## the end-to-end tests in their long form
 fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 	scripts/fuzz $(FUZZTIME)
 
-bench: bench-setup ## measure everything beside nginx, haproxy and others; under 15 minutes; BENCH=--quick for 2
-	$(GO) run ./bench run $(BENCH)
+bench: bench-setup ## measure everything beside nginx, haproxy and others; under 15 minutes; BENCHFLAGS=--quick for 2
+	$(GO) run ./bench run $(BENCHFLAGS)
 
 bench-compare: bench-setup ## the tree against REF=main under load, run in turns
-	$(GO) run ./bench compare --ref $(REF) $(BENCH)
+	$(GO) run ./bench compare --ref $(REF) $(BENCHFLAGS)
 
 bench-micro: ## micro-benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -16,17 +16,15 @@ import (
 	"hookswitch/bench/report"
 )
 
-// door is a Go file that gives a build a profiler: it is laid over cmd/hookswitch while building, and
-// is in no release.
-//
-//go:embed profiledoor.go.txt
+//go:embed door.go
 var door []byte
 
 type profileCommand struct {
-	Load   string        `default:"mixed" enum:"get,post,mixed,paced" help:"What is asked: get, post, mixed (both, saturated and at 500/s), paced (${default})."`
-	For    time.Duration `default:"20s" help:"How long (${default})."`
-	Output string        `short:"o" default:"bench/out/cpu.pprof" placeholder:"FILE" help:"The profile (${default}); as cmd/hookswitch/default.pgo, the next build uses it."`
-	Out    string        `default:"bench/out" placeholder:"FOLDER" help:"Where logs go (${default})."`
+	Load    string        `default:"mixed" enum:"get,post,mixed,paced" help:"What is asked: get, post, mixed (both, saturated and at 500/s), paced (${default})."`
+	Program string        `default:"hookswitch" enum:"hookswitch,bare,nethttp" help:"What is profiled: hookswitch, or a peer in Go: bare, nethttp (${default})."`
+	For     time.Duration `default:"20s" help:"How long (${default})."`
+	Output  string        `short:"o" default:"bench/out/cpu.pprof" placeholder:"FILE" help:"The profile (${default}); as cmd/hookswitch/default.pgo, the next build uses it."`
+	Out     string        `default:"bench/out" placeholder:"FOLDER" help:"Where logs go (${default})."`
 }
 
 func (c *profileCommand) Run(ctx context.Context) error {
@@ -35,16 +33,11 @@ func (c *profileCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
-	binary, err := b.buildWithDoor()
-	if err != nil {
-		return err
-	}
 	h, err := b.startHook("hook-profile")
 	if err != nil {
 		return err
 	}
-	config := raceConfig(h)
-	p, err := config.Program("profile", binary, b.out)
+	p, err := c.program(b, h)
 	if err != nil {
 		return err
 	}
@@ -52,7 +45,7 @@ func (c *profileCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Env = []string{"HOOKSWITCH_CPUPROFILE=" + file}
+	p.Env = []string{"BENCH_CPUPROFILE=" + file}
 	s, err := b.start(p, serviceCore)
 	if err != nil {
 		return err
@@ -60,7 +53,6 @@ func (c *profileCommand) Run(ctx context.Context) error {
 	if err := c.drive(s); err != nil {
 		return err
 	}
-	// The door writes the profile on this signal, and removes what stood there before.
 	if err := s.Signal(syscall.SIGUSR1); err != nil {
 		return err
 	}
@@ -68,8 +60,23 @@ func (c *profileCommand) Run(ctx context.Context) error {
 	if _, err := os.Stat(file); err != nil {
 		return fmt.Errorf("no profile was written; see %s: %w", s.Log, err)
 	}
-	say("%s; go tool pprof -top %s %s", c.Output, binary, c.Output)
+	say("go tool pprof -top %s %s", p.Argv[0], c.Output)
 	return nil
+}
+
+// program is what is to be profiled: a build of hookswitch with a profiler in it, or a peer of the
+// harness' own, which has it anyway.
+func (c *profileCommand) program(b *bed, h *hook) (peers.Program, error) {
+	for _, p := range peers.Peers {
+		if p.Name == c.Program {
+			return p.Program(b.self, b.out, h.addr)
+		}
+	}
+	binary, err := b.buildWithDoor()
+	if err != nil {
+		return peers.Program{}, err
+	}
+	return raceConfig(h).Program("profile", binary, b.out)
 }
 
 func (c *profileCommand) drive(s *peers.Running) error {
@@ -108,7 +115,7 @@ func (b *bed) buildWithDoor() (string, error) {
 	if err := os.WriteFile(source, door, 0o644); err != nil {
 		return "", err
 	}
-	text, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(dir, "cmd/hookswitch/door.go"): source}})
+	text, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(dir, "cmd/hookswitch/bench_door.go"): source}})
 	if err != nil {
 		return "", err
 	}

@@ -139,7 +139,7 @@ func TestAnEarlyRefusalIsReadThoughTheRequestWasNot(t *testing.T) {
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
 	call := smallCall()
-	call.SetNamed([]byte("note"), make([]byte, 24<<20))
+	call.SetNamed([]byte("note"), bytes.Repeat([]byte("a"), 12<<20))
 	a := askAbout(prepare(t, New(nil), "http://"+l.Addr().String(), post), call, patience)
 	wantFailure(t, a, schema.ReasonBadStatus, "status 413")
 }
@@ -248,7 +248,7 @@ func TestTheFallbackURLIsAskedAfterFailuresOnly(t *testing.T) {
 				post(h)
 				h.FallbackURL, h.TLS.CA = "http://"+second.addr, ca.file
 			})
-			a := ask(h, time.Second)
+			a := ask(h, 2*time.Second)
 			if a.Attempts[0].Reason != tc.first {
 				t.Errorf("the first URL gave %s: %s; want %s", a.Attempts[0].Reason, a.Attempts[0].Error, tc.first)
 			}
@@ -360,7 +360,11 @@ func TestProbe(t *testing.T) {
 				h.Auth.Bearer = schema.NewSecret("token")
 				h.Params = []schema.ParamRule{{Name: "from", Param: "caller"}}
 			})
-			err := h.Probe(time.Now().Add(500 * time.Millisecond))
+			within := patience
+			if tc.name == "silence is a no" {
+				within = time.Second
+			}
+			err := h.Probe(time.Now().Add(within))
 			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 				t.Errorf("got %v; want %q", err, tc.want)
 			}

@@ -1,6 +1,7 @@
 package hookclient
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
@@ -24,9 +25,8 @@ func drip(c net.Conn, text string) bool {
 }
 
 func TestAnAskEndsByItsDeadlineAndLeavesNothing(t *testing.T) {
-	const within = 300 * time.Millisecond
-	// Machines are busy at times; without a deadline, each of these would take its time for ever.
-	const margin = 2 * time.Second
+	const within = 500 * time.Millisecond
+	const margin = patience // machines are busy at times; without a deadline, these would take minutes
 	long := strings.Repeat("a", 10_000)
 	plain := func(answer answerer) func(*testing.T) string {
 		return func(t *testing.T) string { return "http://" + newWebhook(t, nil, answer).addr }
@@ -88,7 +88,7 @@ func TestAnAskEndsByItsDeadlineAndLeavesNothing(t *testing.T) {
 
 func TestAWebhookThatReadsNothingHoldsACallNoLongerThanItsDeadline(t *testing.T) {
 	// More than the kernel keeps for a connection; a TLS connection then can't even say goodbye.
-	const large = 24 << 20
+	const large = 12 << 20
 	authority := newAuthority(t)
 	for _, tc := range []struct {
 		name, scheme string
@@ -101,10 +101,10 @@ func TestAWebhookThatReadsNothingHoldsACallNoLongerThanItsDeadline(t *testing.T)
 			leavesNothing(t)
 			h := prepare(t, New(nil), tc.scheme+"://"+tc.accept(t), func(h *schema.Hook) { post(h); h.TLS.CA = authority.file })
 			call := smallCall()
-			call.SetNamed([]byte("note"), make([]byte, large))
+			call.SetNamed([]byte("note"), bytes.Repeat([]byte("a"), large))
 			began := time.Now()
 			a := askAbout(h, call, time.Second)
-			if took := time.Since(began); took > 3*time.Second {
+			if took := time.Since(began); took > time.Second+patience {
 				t.Errorf("took %v; want at most 1s", took)
 			}
 			wantFailure(t, a, schema.ReasonTimeout, "no complete answer")
@@ -152,7 +152,7 @@ func TestATLSConnectionThatIsFullIsClosedAtOnce(t *testing.T) {
 	}
 	began := time.Now()
 	c.Close()
-	if took := time.Since(began); took > 3*time.Second { // tls.Conn takes five
+	if took := time.Since(began); took > 4*time.Second { // tls.Conn takes five
 		t.Errorf("closing took %v", took)
 	}
 }

@@ -38,6 +38,7 @@ type webhook struct {
 	seen   []*http.Request
 	bodies []string
 	conns  []net.Conn
+	closed int // connections that the webhook's side has closed
 	done   bool
 }
 
@@ -73,12 +74,14 @@ func serve(t testing.TB, l net.Listener, secured *tls.Config, answer answerer) *
 				return
 			}
 			running.Go(func() {
-				defer c.Close()
 				if secured != nil {
 					c = tls.Server(c, secured)
-					defer c.Close()
 				}
 				w.converse(c, answer)
+				c.Close()
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.closed++
 			})
 		}
 	})
@@ -131,6 +134,22 @@ func (w *webhook) hangUp(forGood bool) {
 	w.done = w.done || forGood
 	for _, c := range w.conns {
 		c.Close()
+	}
+}
+
+// awaitClosed waits until the webhook has closed n connections.
+func (w *webhook) awaitClosed(t testing.TB, n int) {
+	t.Helper()
+	for until := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		w.mu.Lock()
+		closed := w.closed
+		w.mu.Unlock()
+		if closed >= n {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("the webhook closed %d connections; want %d", closed, n)
+		}
 	}
 }
 

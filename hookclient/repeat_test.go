@@ -80,7 +80,7 @@ func TestATimeoutIsNeverRepeated(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		w := newWebhook(t, nil, silent)
 		h := prepare(t, New(nil), "http://"+w.addr, func(h *schema.Hook) { h.Method, h.Idempotent = method, true })
-		wantFailure(t, ask(h, 300*time.Millisecond), schema.ReasonTimeout, "")
+		wantFailure(t, ask(h, time.Second), schema.ReasonTimeout, "")
 		if w.requests() != 1 {
 			t.Errorf("%s: the webhook saw %d requests; want 1", method, w.requests())
 		}
@@ -118,8 +118,8 @@ func TestARefusedPOSTLandsWhenTheServerIsBack(t *testing.T) {
 	}
 }
 
-// settled is long enough for a close to arrive, and for a connection to count as rested.
-const settled = 50 * time.Millisecond
+// rest is long enough for a kept connection to be looked at before it is used again.
+func rest() { time.Sleep(5 * pauseChecked) }
 
 func TestAConnectionClosedWhileIdleCostsNoRequest(t *testing.T) {
 	ca := newAuthority(t)
@@ -142,7 +142,8 @@ func TestAConnectionClosedWhileIdleCostsNoRequest(t *testing.T) {
 				if w.requests() != n {
 					t.Errorf("the webhook saw %d requests; want %d", w.requests(), n)
 				}
-				time.Sleep(settled)
+				w.awaitClosed(t, n)
+				rest()
 			}
 		})
 	}
@@ -169,7 +170,8 @@ func TestAServerThatRestartsCostsNoRequestHoweverManyConnectionsWereKept(t *test
 		t.Fatalf("%d connections; want %d", w.connections(), calls)
 	}
 	w.hangUp(false)
-	time.Sleep(settled)
+	w.awaitClosed(t, calls)
+	rest()
 	wantOK(t, ask(h, patience))
 	if w.requests() != calls+1 {
 		t.Errorf("the webhook saw %d requests; want %d", w.requests(), calls+1)
@@ -193,7 +195,7 @@ func TestAKeptConnectionIsUsedAgainAfterAPause(t *testing.T) {
 			h := prepare(t, New(nil), scheme+"://"+w.addr, func(h *schema.Hook) { post(h); h.TLS.CA = ca.file })
 			for range 3 {
 				wantOK(t, ask(h, patience))
-				time.Sleep(settled)
+				rest()
 			}
 			if w.connections() != 1 {
 				t.Errorf("%d connections for 3 calls; want 1", w.connections())
@@ -207,25 +209,30 @@ func TestWhatComesAfterAnAnswerIsNotTheNextCallsAnswer(t *testing.T) {
 	answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(good), good)
 	// What the client's buffer doesn't hold waits in the connection for the next call.
 	beyond := answer + strings.Repeat("x", answerHeader-len(answer)) + surplus
-	for _, tc := range []struct {
-		name, first, later string
-		pause              time.Duration // between calls
-	}{
-		{"with it", answer + surplus, "", 0},
-		{"with it, and more than is read at once", beyond, "", 0},
-		{"later", answer, surplus, settled},
+	for _, tc := range []struct{ name, first, later string }{
+		{"with it", answer + surplus, ""},
+		{"with it, and more than is read at once", beyond, ""},
+		{"later", answer, surplus},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			answered, later := make(chan bool), make(chan bool)
 			w := newWebhook(t, nil, func(c net.Conn, _ int, _ *http.Request) bool {
 				io.WriteString(c, tc.first)
-				time.Sleep(tc.pause / 2)
-				io.WriteString(c, tc.later)
+				if tc.later != "" {
+					<-answered
+					io.WriteString(c, tc.later)
+					later <- true
+				}
 				return true
 			})
 			h := prepare(t, New(nil), "http://"+w.addr, nil)
 			for range 3 {
 				wantOK(t, ask(h, patience))
-				time.Sleep(tc.pause)
+				if tc.later != "" {
+					answered <- true
+					<-later
+					rest()
+				}
 			}
 		})
 	}

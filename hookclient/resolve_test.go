@@ -52,7 +52,7 @@ func TestANameThatCannotBeResolvedIsADNSErrorInTime(t *testing.T) {
 			h := prepare(t, New([]string{newNameServer(t, tc.answer).addr}), "http://crm.example/", nil)
 			began := time.Now()
 			a := ask(h, 400*time.Millisecond)
-			if took := time.Since(began); took > 2*time.Second {
+			if took := time.Since(began); took > 4*time.Second { // Go's own resolver gives up after five
 				t.Errorf("took %v", took)
 			}
 			wantFailure(t, a, schema.ReasonDNSError, tc.want)
@@ -148,11 +148,11 @@ func TestAnOldResolutionStandsInForANameServerThatHangs(t *testing.T) {
 	wantOK(t, ask(h, patience))
 	names.become(unanswering)
 	outdate(h)
-	wantOK(t, ask(h, 2*time.Second))
+	wantOK(t, ask(h, 3*time.Second))
 	// A name server that has just failed isn't waited for by the next call as well.
 	asked := names.questions()
 	forget(h)
-	wantOK(t, ask(h, 2*time.Second))
+	wantOK(t, ask(h, 3*time.Second))
 	if names.questions() != asked {
 		t.Error("the name server was asked again at once")
 	}

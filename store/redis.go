@@ -28,8 +28,13 @@ const (
 	keyCounter = keyPrefix + "count:" // key: number
 )
 
-// pollEvery is how often Watch asks for the change number, in case a message was lost.
-const pollEvery = 500 * time.Millisecond
+const (
+	// pollEvery is how often Watch asks for the change number, in case a message was lost.
+	pollEvery = 500 * time.Millisecond
+	// patience bounds a call whose context has no deadline, or a later one; a Redis that syncs every
+	// write may well take a second on a busy disk.
+	patience = 3 * time.Second
+)
 
 // Redis is the store in a Redis, single, behind Sentinels, or a Cluster.
 type Redis struct {
@@ -49,6 +54,8 @@ func newRedis(o *redis.UniversalOptions) *Redis {
 
 // Ping asks the node that has the schema version, and checks that.
 func (r *Redis) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	found, err := r.client.Get(ctx, keyVersion).Result()
 	if errors.Is(err, redis.Nil) {
 		found, err = strconv.Itoa(schemaVersion), r.client.SetNX(ctx, keyVersion, schemaVersion, 0).Err()
@@ -82,13 +89,16 @@ func (r *Redis) Close() error {
 	return unavailable(r.client.Close())
 }
 
-// ask runs one command, and says ErrNotFound where Redis has nothing there.
-func ask[T any](ctx context.Context, r *Redis, command func() (T, error)) (T, error) {
+// ask runs one command, for as long as patience lasts, and says ErrNotFound where Redis has nothing
+// there.
+func ask[T any](ctx context.Context, r *Redis, command func(context.Context) (T, error)) (T, error) {
 	var none T
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if err := r.check(ctx); err != nil {
 		return none, err
 	}
-	answer, err := command()
+	answer, err := command(ctx)
 	switch {
 	case errors.Is(err, redis.Nil):
 		return none, ErrNotFound
@@ -101,7 +111,7 @@ func ask[T any](ctx context.Context, r *Redis, command func() (T, error)) (T, er
 // run runs a script, which Redis does all at once and alone. Nothing is undone where a script fails
 // half-way, so each first does what may fail on a full server.
 func (r *Redis) run(ctx context.Context, s *redis.Script, keys []string, args ...any) (any, error) {
-	return ask(ctx, r, func() (any, error) { return s.Run(ctx, r.client, keys, args...).Result() })
+	return ask(ctx, r, func(ctx context.Context) (any, error) { return s.Run(ctx, r.client, keys, args...).Result() })
 }
 
 // outcome reads the answer of a script that found what it wanted (above 0), another version (0), or
@@ -150,7 +160,7 @@ return out`)
 
 // GetDoc is Documents'.
 func (r *Redis) GetDoc(ctx context.Context, kind, id string) (Doc, error) {
-	text, err := ask(ctx, r, func() (string, error) { return r.client.HGet(ctx, keyBodies+kind, id).Result() })
+	text, err := ask(ctx, r, func(ctx context.Context) (string, error) { return r.client.HGet(ctx, keyBodies+kind, id).Result() })
 	if err != nil {
 		return Doc{}, err
 	}
@@ -211,7 +221,7 @@ func (r *Redis) Change(ctx context.Context) (uint64, error) { return r.number(ct
 
 // number reads a number, 0 where there is none.
 func (r *Redis) number(ctx context.Context, key string) (uint64, error) {
-	n, err := ask(ctx, r, func() (uint64, error) { return r.client.Get(ctx, key).Uint64() })
+	n, err := ask(ctx, r, func(ctx context.Context) (uint64, error) { return r.client.Get(ctx, key).Uint64() })
 	if errors.Is(err, ErrNotFound) {
 		return 0, nil
 	}

@@ -99,7 +99,7 @@ func (r *Redis) Ready(ctx context.Context, now time.Time) ([]string, error) {
 
 // queues returns the queues whose earliest item has at most this score.
 func (r *Redis) queues(ctx context.Context, until any) ([]string, error) {
-	keys, err := ask(ctx, r, func() ([]string, error) {
+	keys, err := ask(ctx, r, func(ctx context.Context) ([]string, error) {
 		return r.client.ZRangeArgs(ctx, redis.ZRangeArgs{Key: keyQueues, Start: "-inf", Stop: until, ByScore: true}).Result()
 	})
 	for i := range keys {
@@ -146,14 +146,16 @@ func (r *Redis) Held(ctx context.Context) (map[string]int, error) {
 	if err != nil || len(queues) == 0 {
 		return map[string]int{}, err
 	}
-	counts, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, q := range queues {
-			p.ZCard(ctx, keyQueue+q)
-		}
-		return nil
+	counts, err := ask(ctx, r, func(ctx context.Context) ([]redis.Cmder, error) {
+		return r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, q := range queues {
+				p.ZCard(ctx, keyQueue+q)
+			}
+			return nil
+		})
 	})
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
 	held := map[string]int{}
 	for i, q := range queues {

@@ -141,9 +141,9 @@ func setTimeouts(o *redis.UniversalOptions) {
 	o.MaxRetries = -1
 	o.DialerRetries = 1
 	o.DialTimeout = time.Second
-	o.ReadTimeout = time.Second
-	o.WriteTimeout = time.Second
-	o.PoolTimeout = time.Second
+	o.ReadTimeout = patience
+	o.WriteTimeout = patience
+	o.PoolTimeout = patience
 	o.MinIdleConns = 2
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

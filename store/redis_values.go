@@ -15,7 +15,7 @@ func (r *Redis) Append(ctx context.Context, trail string, body []byte, keep int)
 	if err := checkNames(trail); err != nil {
 		return err
 	}
-	_, err := ask(ctx, r, func() (string, error) {
+	_, err := ask(ctx, r, func(ctx context.Context) (string, error) {
 		return r.client.XAdd(ctx, &redis.XAddArgs{Stream: keyTrail + trail, MaxLen: int64(max(1, keep)), Values: []any{"b", body}}).Result()
 	})
 	return err
@@ -33,7 +33,7 @@ func (r *Redis) Entries(ctx context.Context, trail, before string, limit int) ([
 	if limit < 1 {
 		return nil, nil
 	}
-	found, err := ask(ctx, r, func() ([]redis.XMessage, error) {
+	found, err := ask(ctx, r, func(ctx context.Context) ([]redis.XMessage, error) {
 		return r.client.XRevRangeN(ctx, keyTrail+trail, end, "-", int64(limit)).Result()
 	})
 	var list []Entry
@@ -73,17 +73,17 @@ func (r *Redis) set(ctx context.Context, key string, value []byte, how redis.Set
 	if err := checkValue(key, how.TTL); err != nil {
 		return "", err
 	}
-	return ask(ctx, r, func() (string, error) { return r.client.SetArgs(ctx, keyValue+key, value, how).Result() })
+	return ask(ctx, r, func(ctx context.Context) (string, error) { return r.client.SetArgs(ctx, keyValue+key, value, how).Result() })
 }
 
 // Get is Values'.
 func (r *Redis) Get(ctx context.Context, key string) ([]byte, error) {
-	return ask(ctx, r, func() ([]byte, error) { return r.client.Get(ctx, keyValue+key).Bytes() })
+	return ask(ctx, r, func(ctx context.Context) ([]byte, error) { return r.client.Get(ctx, keyValue+key).Bytes() })
 }
 
 // Unset is Values'.
 func (r *Redis) Unset(ctx context.Context, key string) error {
-	_, err := ask(ctx, r, func() (int64, error) { return r.client.Del(ctx, keyValue+key).Result() })
+	_, err := ask(ctx, r, func(ctx context.Context) (int64, error) { return r.client.Del(ctx, keyValue+key).Result() })
 	return err
 }
 

@@ -54,7 +54,7 @@ var (
 )
 
 // Store is all that survives. It is safe for concurrent use. Every method ends with its context, with
-// ErrUnavailable; a Redis that does not answer is given a second at most. Names (kinds, ids, keys,
+// ErrUnavailable; a Redis that does not answer is given 3 seconds at most. Names (kinds, ids, keys,
 // trails, queues) are 1 to 512 bytes without NUL. Bytes handed in are copied before the method
 // returns, bytes handed out are the caller's own.
 type Store interface {
