@@ -20,30 +20,31 @@ import (
 //
 // With a fallback_url, the first URL gets half of the time, and the second what is left.
 func (h *Hook) Ask(call *schema.Call, deadline time.Time, a *schema.Answer) {
-	patience := deadline
+	// One id for all the requests of a question, by which a webhook can tell a repetition.
+	id, patience := h.lastID.Add(1), deadline
 	if h.fallback != nil {
 		patience = time.Now().Add(time.Until(deadline) / 2)
 	}
-	if h.ask(h.primary, call, patience, a) || h.fallback == nil {
+	if h.ask(h.primary, call, id, patience, a) || h.fallback == nil {
 		return
 	}
 	failed := a.Detail
-	if !h.ask(h.fallback, call, deadline, a) {
+	if !h.ask(h.fallback, call, id, deadline, a) {
 		a.Detail = "url: " + failed + "; fallback_url: " + a.Detail
 	}
 }
 
 // ask asks one URL, once again where that is called for and there is time, and reports whether
 // the webhook answered in a way that asking elsewhere would not better.
-func (h *Hook) ask(t *target, call *schema.Call, deadline time.Time, a *schema.Answer) bool {
-	again := h.attempt(t, call, deadline, a)
+func (h *Hook) ask(t *target, call *schema.Call, id uint64, deadline time.Time, a *schema.Answer) bool {
+	again := h.attempt(t, call, id, deadline, a)
 	if again == never || again == ifIdempotent && !h.repeatable() {
 		return answered(a.Reason)
 	}
 	if !pauseBefore(deadline) {
 		return false
 	}
-	h.attempt(t, call, deadline, a)
+	h.attempt(t, call, id, deadline, a)
 	return answered(a.Reason)
 }
 
@@ -88,12 +89,12 @@ func pauseBefore(deadline time.Time) bool {
 }
 
 // attempt makes one request and reads its answer into a; it says whether it may be made again.
-func (h *Hook) attempt(t *target, call *schema.Call, deadline time.Time, a *schema.Answer) repetition {
+func (h *Hook) attempt(t *target, call *schema.Call, id uint64, deadline time.Time, a *schema.Answer) repetition {
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
 
-	began, id := time.Now(), h.lastID.Add(1)
+	began := time.Now()
 	t.builder.build(req, call, began, id)
 	err := t.exchange(t.pool, req, resp, deadline)
 	redirected := err == nil && h.conf.FollowRedirects > 0 && redirects(resp.StatusCode())

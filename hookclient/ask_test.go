@@ -272,7 +272,7 @@ func TestAFailureOfBothURLsTellsOfBoth(t *testing.T) {
 		"url: status 500 Internal Server Error; want 2xx; fallback_url: status 404 Not Found; want 2xx")
 }
 
-func TestEachJSONRPCRequestHasItsOwnID(t *testing.T) {
+func TestEachQuestionHasItsOwnIDAndARepetitionKeepsIt(t *testing.T) {
 	var hook *webhook
 	hook = newWebhook(t, nil, func(c net.Conn, n int, _ *http.Request) bool {
 		if n == 1 {
@@ -285,16 +285,16 @@ func TestEachJSONRPCRequestHasItsOwnID(t *testing.T) {
 		post(h)
 		h.Send, h.Receive, h.Idempotent = "json-rpc", "json-rpc", true
 	})
-	seen := map[string]bool{}
 	for range 3 {
 		wantOK(t, ask(h, patience))
 	}
-	for n := range 4 { // three calls and a repetition
+	var ids []string
+	for n := range 4 { // three calls and a repetition of the first
 		_, body := hook.request(t, n+1)
-		seen[gjson.Get(body, "id").Raw] = true
+		ids = append(ids, gjson.Get(body, "id").Raw)
 	}
-	if len(seen) != 4 {
-		t.Errorf("ids of 4 requests: %v", seen)
+	if got, want := strings.Join(ids, " "), "1 1 2 3"; got != want {
+		t.Errorf("the ids of the requests are %s; want %s", got, want)
 	}
 }
 

@@ -73,7 +73,9 @@ func (r *Redis) set(ctx context.Context, key string, value []byte, how redis.Set
 	if err := checkValue(key, how.TTL); err != nil {
 		return "", err
 	}
-	return ask(ctx, r, func(ctx context.Context) (string, error) { return r.client.SetArgs(ctx, keyValue+key, value, how).Result() })
+	return ask(ctx, r, func(ctx context.Context) (string, error) {
+		return r.client.SetArgs(ctx, keyValue+key, value, how).Result()
+	})
 }
 
 // Get is Values'.
