@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -34,26 +35,18 @@ func (b *Bolt) PutDoc(ctx context.Context, kind, id string, body []byte, expecte
 	if err := checkNames(kind, id); err != nil {
 		return 0, err
 	}
-	value := join(number(0), body)
-	return b.changeDoc(ctx, docKey(kind, id), expected, func(docs *bbolt.Bucket, key []byte, version uint64) error {
-		binary.BigEndian.PutUint64(value, version)
-		return docs.Put(key, value)
-	})
+	return b.changeDoc(ctx, docKey(kind, id), join(number(0), body), expected)
 }
 
 // DeleteDoc is Documents'.
 func (b *Bolt) DeleteDoc(ctx context.Context, kind, id string, expected uint64) error {
-	_, err := b.changeDoc(ctx, docKey(kind, id), expected, func(docs *bbolt.Bucket, key []byte, _ uint64) error {
-		if expected == 0 {
-			return ErrNotFound
-		}
-		return docs.Delete(key)
-	})
+	_, err := b.changeDoc(ctx, docKey(kind, id), nil, expected)
 	return err
 }
 
-// changeDoc runs change where the document has the version expected, and returns the change's number.
-func (b *Bolt) changeDoc(ctx context.Context, key []byte, expected uint64, change func(docs *bbolt.Bucket, key []byte, version uint64) error) (uint64, error) {
+// changeDoc gives the document that has the version expected another value, whose version it fills in
+// and returns; nil deletes it.
+func (b *Bolt) changeDoc(ctx context.Context, key, value []byte, expected uint64) (uint64, error) {
 	var version uint64
 	err := b.update(ctx, func(tx *bbolt.Tx) error {
 		docs := tx.Bucket(bucketDocs)
@@ -62,16 +55,17 @@ func (b *Bolt) changeDoc(ctx context.Context, key []byte, expected uint64, chang
 			found = binary.BigEndian.Uint64(v)
 		}
 		switch {
-		case found == 0 && expected != 0:
+		case found == 0 && (expected != 0 || value == nil):
 			return ErrNotFound
 		case found != expected:
 			return ErrConflict
 		}
 		version = docs.Sequence() + 1
-		if err := change(docs, key, version); err != nil {
-			return err
+		if value == nil {
+			return errors.Join(docs.Delete(key), docs.SetSequence(version))
 		}
-		return docs.SetSequence(version)
+		binary.BigEndian.PutUint64(value, version)
+		return errors.Join(docs.Put(key, value), docs.SetSequence(version))
 	}, b.wake)
 	if err != nil {
 		return 0, err

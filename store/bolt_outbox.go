@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -33,10 +34,7 @@ func (b *Bolt) Enqueue(ctx context.Context, items ...Item) error {
 			if tx.Bucket(bucketItems).Get(id) != nil {
 				continue
 			}
-			if err := putItem(tx, id, places[i], values[i]); err != nil {
-				return err
-			}
-			if err := count(tx, items[i].Queue, 1); err != nil {
+			if err := errors.Join(putItem(tx, id, places[i], values[i]), count(tx, items[i].Queue, 1)); err != nil {
 				return err
 			}
 		}
@@ -50,10 +48,7 @@ func place(queue string, due time.Time) []byte {
 }
 
 func putItem(tx *bbolt.Tx, id, place, value []byte) error {
-	if err := tx.Bucket(bucketDue).Put(join(place, id), nil); err != nil {
-		return err
-	}
-	return tx.Bucket(bucketItems).Put(id, value)
+	return errors.Join(tx.Bucket(bucketDue).Put(join(place, id), nil), tx.Bucket(bucketItems).Put(id, value))
 }
 
 // count adds n to what is in the queue.
@@ -126,10 +121,7 @@ func (b *Bolt) Lease(ctx context.Context, queue string, now time.Time, limit int
 // Ack is Outbox's.
 func (b *Bolt) Ack(ctx context.Context, l Leased) error {
 	return b.giveBack(ctx, l, func(tx *bbolt.Tx, id []byte) error {
-		if err := tx.Bucket(bucketItems).Delete(id); err != nil {
-			return err
-		}
-		return count(tx, l.Queue, -1)
+		return errors.Join(tx.Bucket(bucketItems).Delete(id), count(tx, l.Queue, -1))
 	})
 }
 
@@ -151,10 +143,7 @@ func (b *Bolt) giveBack(ctx context.Context, l Leased, instead func(tx *bbolt.Tx
 		if held.token == "" || held.token != l.Token || !bytes.HasPrefix(old, []byte(l.Queue+"\x00")) {
 			return ErrConflict
 		}
-		if err := tx.Bucket(bucketDue).Delete(join(old[:len(l.Queue)+1+8], id)); err != nil {
-			return err
-		}
-		return instead(tx, id)
+		return errors.Join(tx.Bucket(bucketDue).Delete(join(old[:len(l.Queue)+1+8], id)), instead(tx, id))
 	}, func() {
 		// Only now: until the item has left its place for all to see, the lease keeps others off it.
 		b.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -108,14 +109,8 @@ func (b *Bolt) setValue(ctx context.Context, kind, key string, ttl time.Duration
 		if err != nil {
 			return err
 		}
-		if err := dropValue(tx, k); err != nil {
-			return err
-		}
 		expiry := number(millis(b.now().Add(ttl)))
-		if err := tx.Bucket(bucketExpiry).Put(join(expiry, k), nil); err != nil {
-			return err
-		}
-		return values.Put(k, join(expiry, v))
+		return errors.Join(dropValue(tx, k), tx.Bucket(bucketExpiry).Put(join(expiry, k), nil), values.Put(k, join(expiry, v)))
 	}, nil)
 }
 
@@ -126,10 +121,7 @@ func dropValue(tx *bbolt.Tx, k []byte) error {
 	if old == nil {
 		return nil
 	}
-	if err := tx.Bucket(bucketExpiry).Delete(join(old[:8], k)); err != nil {
-		return err
-	}
-	return values.Delete(k)
+	return errors.Join(tx.Bucket(bucketExpiry).Delete(join(old[:8], k)), values.Delete(k))
 }
 
 // sweep removes values that have expired. What it can't remove now, on a full disk, stays unseen.

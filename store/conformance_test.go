@@ -59,7 +59,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 // eventually waits until done says true.
-func eventually(t *testing.T, what string, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -68,7 +68,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -18,8 +18,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// child starts this test binary again to do what with the arguments, and to die with this process's
-// thread that starts it at the latest.
+// child is this test binary once more, to do what with the arguments.
 func child(what string, args ...string) *exec.Cmd {
 	c := exec.Command(os.Args[0], args...)
 	c.Env = append(os.Environ(), childEnv+"="+what)
@@ -159,7 +158,7 @@ func writeUntilKilled(path, round string) {
 func TestAFullDiskRefusesWritesKeepsTheRestAndGoesOnWhenThereIsSpace(t *testing.T) {
 	c := child("fill", t.TempDir())
 	// A file system of its own, small, in memory, which nobody else sees and which goes with the child.
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Getuid() != 0 {
 		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}

@@ -47,7 +47,7 @@ func (l *lockedBuffer) String() string {
 
 // startRedis starts a server and waits until it listens. What it acknowledged survives its kill; that
 // needs no fsync, which a busy disk of a test machine holds up for seconds.
-func startRedis(t *testing.T, args ...string) *redisServer {
+func startRedis(t testing.TB, args ...string) *redisServer {
 	t.Helper()
 	s := &redisServer{dir: t.TempDir(), args: args, port: freePort(t)}
 	t.Cleanup(s.kill)
@@ -56,7 +56,7 @@ func startRedis(t *testing.T, args ...string) *redisServer {
 }
 
 // freePort is free at this moment; a server that finds it taken by then fails to start.
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -67,7 +67,7 @@ func freePort(t *testing.T) string {
 
 func (s *redisServer) addr() string { return "127.0.0.1:" + s.port }
 
-func (s *redisServer) start(t *testing.T) {
+func (s *redisServer) start(t testing.TB) {
 	t.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -114,20 +114,20 @@ func (s *redisServer) kill() {
 	}
 }
 
-func (s *redisServer) signal(t *testing.T, sig os.Signal) {
+func (s *redisServer) signal(t testing.TB, sig os.Signal) {
 	t.Helper()
 	must(t, s.process.Process.Signal(sig))
 }
 
 // client talks to a server past the store.
-func (s *redisServer) client(t *testing.T) *redis.Client {
+func (s *redisServer) client(t testing.TB) *redis.Client {
 	c := redis.NewClient(&redis.Options{Addr: s.addr(), DisableIdentity: true})
 	t.Cleanup(func() { c.Close() })
 	return c
 }
 
 // cli runs redis-cli.
-func cli(t *testing.T, args ...string) string {
+func cli(t testing.TB, args ...string) string {
 	t.Helper()
 	binary, err := exec.LookPath("redis-cli")
 	if err != nil {
@@ -143,7 +143,7 @@ func cli(t *testing.T, args ...string) string {
 }
 
 // startCluster starts three servers and makes them a Cluster.
-func startCluster(t *testing.T) []*redisServer {
+func startCluster(t testing.TB) []*redisServer {
 	t.Helper()
 	var nodes []*redisServer
 	create := []string{"--cluster", "create"}
@@ -161,7 +161,7 @@ func startCluster(t *testing.T) []*redisServer {
 }
 
 // startSentinel starts a Sentinel that watches over master.
-func startSentinel(t *testing.T, master *redisServer) *redisServer {
+func startSentinel(t testing.TB, master *redisServer) *redisServer {
 	t.Helper()
 	s := &redisServer{dir: t.TempDir(), port: freePort(t)}
 	conf := filepath.Join(s.dir, "sentinel.conf")
