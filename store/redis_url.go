@@ -109,7 +109,11 @@ func parseHosts(o *redis.UniversalOptions, kind, hosts string) bool {
 		if n, err := strconv.ParseUint(p, 10, 16); name == "" || err != nil || n == 0 {
 			return false
 		}
-		o.Addrs = append(o.Addrs, net.JoinHostPort(name, p))
+		addr := net.JoinHostPort(name, p)
+		if _, _, err := net.SplitHostPort(addr); err != nil { // brackets of its own
+			return false
+		}
+		o.Addrs = append(o.Addrs, addr)
 	}
 	return len(o.Addrs) == 1 || kind == "redis+cluster" || kind == "redis+sentinel"
 }
@@ -137,7 +141,7 @@ func dialer(secured bool, ca string) (func(context.Context, string, string) (net
 // setTimeouts makes every command end with its context, and soon: retrying is the callers' business,
 // who know what else could be done with the time.
 func setTimeouts(o *redis.UniversalOptions) {
-	o.ContextTimeoutEnabled = true
+	
 	o.MaxRetries = -1
 	o.DialerRetries = 1
 	o.DialTimeout = time.Second

@@ -51,8 +51,6 @@ type Lane struct {
 	Samples []Sample `json:"samples"` // one a round
 	// Curve is the latency by percentile over the rounds that count, in milliseconds.
 	Curve []Point `json:"curve,omitempty"`
-
-	latency *hdrhistogram.Histogram
 }
 
 // Sample is one round of a lane.
