@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"hookswitch/bench/load"
@@ -55,10 +54,13 @@ func measureScaling(b *bed, run *report.Run, binary string) error {
 			}
 			say("   %d %s: %.0f/s, %.1f µs, p99 %.2f ms, %.0f MiB", n, a.id, p.rate, p.cpu, p.p99, p.rss)
 		}
-		for _, of := range [][2]string{{"rate", "decisions/s, saturated"}, {"cpu", "µs of CPU per decision"}, {"p99", "p99, ms, at 2,000/s"}, {"rss", "RSS, MiB"}} {
+		for _, of := range [][3]string{
+			{"rate", "Decisions a second, saturated", "/s"}, {"cpu", "CPU per decision", "µs"},
+			{"p99", "p99 at 2,000 decisions a second", "ms"}, {"rss", "Memory", "MiB"},
+		} {
 			run.Charts = append(run.Charts, report.Chart{
-				ID: "scaling-" + a.id + "-" + of[0], Title: strings.ToUpper(of[1][:1]) + of[1][1:],
-				X: report.Axis{Title: a.title, Scale: "log"}, Y: report.Axis{Title: of[1], Scale: "linear"},
+				ID: "scaling-" + a.id + "-" + of[0], Title: of[1],
+				X: report.Axis{Title: a.title, Scale: "log"}, Y: report.Axis{Title: of[2], Scale: "linear"},
 				Lines: []report.Line{*lines[of[0]]},
 			})
 		}
@@ -75,14 +77,15 @@ func (b *bed) scale(a axis, n int, h *hook, binary string) (p scalePoint, err er
 	}
 	defer s.Stop()
 	stream := question("get", report.Ours, s.Addr, conns)
-	stream.Callee = load.Uniform(peers.FirstNumber(), config.Numbers, 1)
+	stream.Callee = load.InTurn(peers.FirstNumber(), config.Numbers) // every hook and number as often, none kept warm
 	g, err := load.Open(stream)
 	if err != nil {
 		return p, err
 	}
 	defer g.Close()
 	d := pick(b, 1500*time.Millisecond, 300*time.Millisecond)
-	g.Run(pick(b, time.Second, 300*time.Millisecond), d) // each hook's first connection is made
+	// Each hook's first connection is made: about 2,500 a second.
+	g.Run(max(pick(b, time.Second, 300*time.Millisecond), time.Duration(config.Hooks)*400*time.Microsecond), d)
 	before, err := meter.Read(s.Pid)
 	if err != nil {
 		return p, err

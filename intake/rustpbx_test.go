@@ -174,6 +174,7 @@ func FuzzRustPBX(f *testing.F) {
 	f.Add(`O"Neil <sip:1@evil>, \`, "+380;x=1:pw", "1", "sip:ops@[2001:db8::1]", uint8(1), "\x00\r\n")
 	f.Add("", "anonymous", `","action":"spam`, "", uint8(2), "</Response>")
 	f.Fuzz(func(t *testing.T, display, user, callee, destinations string, strategy uint8, extra string) {
+		user, callee = strings.Trim(user, " "), strings.Trim(callee, " ") // blanks around a number go
 		list := accepted(destinations)
 		step := schema.DecidedStep{Dial: list, Timeout: 7 * time.Second, Strategy: [...]schema.Strategy{schema.All, schema.InOrder, schema.Random}[strategy%3]}
 		s, err := New(Options{Settings: testSettings(), Decide: decideFunc(func(_ *schema.Call, d *schema.Decision) {

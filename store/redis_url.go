@@ -141,7 +141,7 @@ func dialer(secured bool, ca string) (func(context.Context, string, string) (net
 // setTimeouts makes every command end with its context, and soon: retrying is the callers' business,
 // who know what else could be done with the time.
 func setTimeouts(o *redis.UniversalOptions) {
-	
+	o.ContextTimeoutEnabled = true
 	o.MaxRetries = -1
 	o.DialerRetries = 1
 	o.DialTimeout = time.Second

@@ -68,3 +68,12 @@ func TestChoicesStayWithinTheNumbersAndRepeatWithTheirSeed(t *testing.T) {
 		}
 	}
 }
+
+func TestNumbersInTurnComeRoundAgain(t *testing.T) {
+	next := InTurn(5, 3)
+	for i, want := range []uint64{5, 6, 7, 5, 6} {
+		if got := next(); got != want {
+			t.Errorf("choice %d: got %d; want %d", i, got, want)
+		}
+	}
+}

@@ -131,6 +131,15 @@ func Zipf(first uint64, n int, seed uint64) func() uint64 {
 	return func() uint64 { return first + z.Uint64() }
 }
 
+// InTurn chooses n numbers from first on, one after the other, and then again.
+func InTurn(first uint64, n int) func() uint64 {
+	i := -1
+	return func() uint64 {
+		i = (i + 1) % n
+		return first + uint64(i)
+	}
+}
+
 // Always chooses one number.
 func Always(number uint64) func() uint64 { return func() uint64 { return number } }
 

@@ -12,7 +12,7 @@ import (
 // The measures of a plot, in pixels.
 const (
 	width, height = 760, 340
-	left, right   = 62, 190
+	left, right   = 62, 212
 	top, bottom   = 44, 48
 )
 
