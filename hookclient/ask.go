@@ -107,6 +107,9 @@ func (h *Hook) attempt(t *target, call *schema.Call, id uint64, deadline time.Ti
 		again = ifIdempotent // read by the webhook that redirected it
 	}
 
+	if a.Detail != "" { // it may quote a webhook that echoes what it was sent
+		a.Detail = t.builder.hideConstants(a.Detail)
+	}
 	at := schema.Attempt{URL: t.label, Began: began.Sub(call.At), Took: time.Since(began), Reason: a.Reason, Error: a.Detail}
 	if err == nil || errors.Is(err, errRedirect) {
 		at.Status = resp.StatusCode()
@@ -114,7 +117,7 @@ func (h *Hook) attempt(t *target, call *schema.Call, id uint64, deadline time.Ti
 	if call.Explain {
 		at.Request = t.builder.describe(req)
 		if err == nil {
-			at.Body = excerpt(resp.Body(), 2048)
+			at.Body = t.builder.hideConstants(excerpt(resp.Body(), 2048))
 		}
 	}
 	a.Attempts = append(a.Attempts, at)

@@ -382,3 +382,26 @@ func TestProbe(t *testing.T) {
 		t.Error("without a probe_url, a probe succeeds")
 	}
 }
+
+func TestAWebhookThatEchoesItsRequestTellsNoSecret(t *testing.T) {
+	w := newWebhook(t, nil, func(c net.Conn, n int, r *http.Request) bool {
+		return ok(c, "you sent "+r.Header.Get("X-Api-Key")+" and "+r.Header.Get("Authorization"))
+	})
+	h := prepare(t, New(nil), "http://"+w.addr, func(h *schema.Hook) {
+		h.Headers = map[string]schema.Secret{"X-Api-Key": schema.NewSecret("key-4711")}
+		h.Auth.Basic = &schema.BasicAuth{User: "u", Password: schema.NewSecret("pass-4712")}
+	})
+	call := smallCall()
+	call.Explain = true
+	a := askAbout(h, call, patience)
+	if a.Reason != schema.ReasonBadAnswer {
+		t.Fatalf("%s: %s", a.Reason, a.Detail)
+	}
+	for _, text := range []string{a.Detail, a.Attempts[0].Error, a.Attempts[0].Body, a.Attempts[0].Request} {
+		for _, secret := range []string{"4711", "4712", "dTpwYXNzLTQ3MTI="} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q tells %s", text, secret)
+			}
+		}
+	}
+}

@@ -33,7 +33,7 @@ type builder struct {
 	head, tail string
 	rpc        bool // the tail ends with the request's id
 
-	secrets []string // constants not to be shown, as they are written
+	secrets []string // not to be shown, as they are written
 }
 
 // place is where a request has its parameters.
@@ -78,6 +78,9 @@ func newBuilder(h *schema.Hook, rawURL string, loc *time.Location) (*builder, er
 	if err := b.readParams(h); err != nil {
 		return nil, err
 	}
+	b.secrets = append(b.secrets, configuredSecrets(h)...)
+	// The longest first: one may be part of another.
+	slices.SortFunc(b.secrets, func(x, y string) int { return len(y) - len(x) })
 	b.signer, err = newSigner(h.Sign, h.Sign2)
 	return b, err
 }

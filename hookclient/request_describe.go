@@ -1,7 +1,9 @@
 package hookclient
 
 import (
+	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -38,9 +40,10 @@ const masked = "***"
 // shownHeader is a header's value as it may be seen: configured values are secrets unless they are
 // of a kind that never is.
 func (b *builder) shownHeader(name, value string) string {
-	switch strings.ToLower(name) {
-	case "accept", "accept-encoding", "accept-language", "content-type", "user-agent", "host":
+	if neverSecret(name) {
 		return value
+	}
+	switch strings.ToLower(name) {
 	case "authorization":
 		scheme, _, _ := strings.Cut(value, " ")
 		if scheme == "Basic" || scheme == "Bearer" {
@@ -54,6 +57,15 @@ func (b *builder) shownHeader(name, value string) string {
 		return masked
 	}
 	return value
+}
+
+// neverSecret tells the headers whose values anybody may see, configured or not.
+func neverSecret(name string) bool {
+	switch strings.ToLower(name) {
+	case "accept", "accept-encoding", "accept-language", "content-type", "user-agent", "host":
+		return true
+	}
+	return false
 }
 
 // soundsSecret tells a name whose value is likely to be a credential.
@@ -105,9 +117,45 @@ func secretConstants(s *style, rules []schema.ParamRule) []string {
 	return found
 }
 
+// configuredSecrets returns what h holds in confidence, as a webhook that echoes its request would
+// quote it: header values, credentials and signing keys.
+func configuredSecrets(h *schema.Hook) []string {
+	found := []string{h.Auth.Bearer.Reveal(), h.Sign.Reveal(), h.Sign2.Reveal()}
+	if basic := h.Auth.Basic; basic != nil {
+		password := basic.Password.Reveal()
+		found = append(found, password, base64.StdEncoding.EncodeToString([]byte(basic.User+":"+password)))
+	}
+	for name, value := range h.Headers {
+		if neverSecret(name) {
+			continue
+		}
+		t, err := schema.ParseTemplate(value.Reveal())
+		if err != nil {
+			continue // newBuilder has refused it already
+		}
+		for _, part := range t.Parts() {
+			found = append(found, strings.TrimSpace(part.Literal))
+		}
+	}
+	return slices.DeleteFunc(found, func(s string) bool { return len(s) < 4 })
+}
+
+// hideConstants takes the secrets out of a text, and the beginning of one where an excerpt was cut
+// in the middle of it.
 func (b *builder) hideConstants(text string) string {
 	for _, secret := range b.secrets {
 		text = strings.ReplaceAll(text, secret, masked)
+	}
+	before, after, cut := strings.Cut(text, "…")
+	if !cut {
+		return text
+	}
+	for _, secret := range b.secrets {
+		for n := len(secret) - 1; n >= 4; n-- {
+			if rest, ends := strings.CutSuffix(before, secret[:n]); ends {
+				return rest + masked + "…" + after
+			}
+		}
 	}
 	return text
 }

@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"hookswitch/schema"
@@ -13,6 +14,7 @@ type policy struct {
 	// limited: there is an allow list, so that what it does not name is refused.
 	limited bool
 	max     int
+	region  string // whose national numbers are understood; "" for none
 }
 
 // rules are destinations' patterns, by kind.
@@ -20,20 +22,29 @@ type rules struct {
 	prefixes []string  // of numbers, without "+"
 	sip      []sipRule // sip:USER@DOMAIN
 	logins   []string  // login:PATTERN
+	fold     bool      // users and logins are compared without case, the patterns being lower-case
 }
 
 type sipRule struct{ user, domain string }
 
+// newPolicy reads the owner's lists. A SIP user is a matter of case (RFC 3261, section 19.1.4), but
+// many PBXes do not care: so allow is exact, and deny holds for every spelling.
 func newPolicy(conf *schema.Destinations) policy {
-	return policy{allow: newRules(conf.Allow), deny: newRules(conf.Deny), limited: len(conf.Allow) > 0, max: conf.Max}
+	return policy{
+		allow: newRules(conf.Allow, false), deny: newRules(conf.Deny, true),
+		limited: len(conf.Allow) > 0, max: conf.Max, region: conf.Region,
+	}
 }
 
-func newRules(texts []string) rules {
-	var r rules
+func newRules(texts []string, fold bool) rules {
+	r := rules{fold: fold}
 	for _, text := range texts {
+		if fold {
+			text = strings.ToLower(text)
+		}
 		if rest, ok := strings.CutPrefix(text, "sip:"); ok {
 			user, domain, _ := strings.Cut(rest, "@")
-			r.sip = append(r.sip, sipRule{user, strings.ToLower(domain)})
+			r.sip = append(r.sip, sipRule{user, oneSpelling(strings.ToLower(domain))})
 		} else if rest, ok := strings.CutPrefix(text, "login:"); ok {
 			r.logins = append(r.logins, rest)
 		} else {
@@ -44,9 +55,10 @@ func newRules(texts []string) rules {
 }
 
 // allows reports whether d may be dialled. Without an allow list numbers pass; SIP addresses and
-// logins pass only where listed, so that a word like "Error" is never dialled. Deny wins.
+// logins pass only where listed, so that a word like "Error" is never dialled. Deny wins, and a
+// number that is denied is so as a SIP address's user, too: behind a trunk it is the same call.
 func (p *policy) allows(d *schema.Destination) bool {
-	if p.deny.match(d) {
+	if p.deny.match(d) || d.Kind == schema.KindSIP && len(p.deny.prefixes) > 0 && p.deny.matchNumber(p.number(d.User)) {
 		return false
 	}
 	if !p.limited {
@@ -58,20 +70,17 @@ func (p *policy) allows(d *schema.Destination) bool {
 func (r *rules) match(d *schema.Destination) bool {
 	switch d.Kind {
 	case schema.KindNumber:
-		for _, prefix := range r.prefixes {
-			if strings.HasPrefix(d.User, prefix) {
-				return true
-			}
-		}
+		return r.matchNumber(d.User)
 	case schema.KindSIP:
+		host := oneSpelling(d.Host)
 		for i := range r.sip {
-			if glob(r.sip[i].user, d.User, false) && glob(r.sip[i].domain, d.Host, true) {
+			if glob(r.sip[i].user, d.User, r.fold) && glob(r.sip[i].domain, host, true) {
 				return true
 			}
 		}
 	case schema.KindLogin:
 		for _, pattern := range r.logins {
-			if glob(pattern, d.User, false) {
+			if glob(pattern, d.User, r.fold) {
 				return true
 			}
 		}
@@ -79,11 +88,53 @@ func (r *rules) match(d *schema.Destination) bool {
 	return false
 }
 
+func (r *rules) matchNumber(digits string) bool {
+	for _, prefix := range r.prefixes {
+		if strings.HasPrefix(digits, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// oneSpelling returns a host as it is, but for an IPv6 address in brackets, of which there are many
+// spellings.
+func oneSpelling(host string) string {
+	if !strings.HasPrefix(host, "[") {
+		return host
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err != nil {
+		return host
+	}
+	if a = a.Unmap(); a.Is4() {
+		return a.String()
+	}
+	return "[" + a.String() + "]"
+}
+
+// number returns the digits of the international number that text stands for, be it written with a
+// plus, with 00, or as the region's national number; "" where it is none.
+func (p *policy) number(text string) string {
+	if digits := schema.Digits(text); digits != "" {
+		return digits
+	}
+	if rest, ok := strings.CutPrefix(text, "00"); ok && schema.Digits(rest) != "" {
+		return schema.Digits(rest)
+	}
+	if p.region != "" {
+		if d, err := schema.ParseDestination(text, p.region); err == nil && d.Kind == schema.KindNumber {
+			return d.User
+		}
+	}
+	return ""
+}
+
 // check keeps, in place and in order, the destinations that may be dialled; what it drops is named
 // in warnings. It refuses an answer of which nothing is left, or too much.
 func (p *policy) check(list []schema.Destination, callee string, warnings *[]string) ([]schema.Destination, schema.Reason, string) {
 	kept, loops, forbidden := list[:0], 0, 0
-	called := schema.Digits(callee)
+	called := p.number(callee)
 	for i := range list {
 		d := list[i]
 		switch {

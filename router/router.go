@@ -138,7 +138,7 @@ func (r *Router) decide(t *table, call *schema.Call, d *schema.Decision) {
 			r.metrics.panics.Inc()
 			r.opts.Log.Error("a fault of our own became a fallback; please report it",
 				zap.String("fault", fmt.Sprint(fault)), zap.ByteString("stack", debug.Stack()))
-			d.Steps, d.Source = d.Steps[:0], schema.SourceFallback
+			d.Steps, d.Next, d.Source = d.Steps[:0], "", schema.SourceFallback
 			w.fail(schema.ReasonInternal, "a fault of our own")
 			w.lastResort()
 		}

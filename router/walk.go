@@ -28,9 +28,10 @@ type walk struct {
 	fallback  bool // a fallback scheme is being followed: hooks are passed over, hours too
 }
 
-// A decision enters at most maxSchemes schemes and asks at most maxHooks hooks; more is a loop.
+// A decision enters at most maxSchemes schemes and asks at most maxHooks hooks; more is a loop. The
+// loader lets no scheme lead through more without a hook, so that a fallback never is one.
 const (
-	maxSchemes = 16
+	maxSchemes = schema.MaxSchemeChain
 	maxHooks   = 8
 )
 
@@ -202,7 +203,9 @@ func (w *walk) step(s *scheme, i int, source schema.Source) (done, good bool) {
 			return true, true
 		}
 	case st.scheme != nil:
-		return true, w.join(s, i, st.scheme, source)
+		// One that gives nothing, since its hook failed or it is closed, leaves the call to the steps after it.
+		good := w.join(s, i, st.scheme, source)
+		return good, good
 	default:
 		if w.call.OneStep && len(w.d.Steps) > 0 {
 			return true, w.pause(s, i, source)

@@ -30,6 +30,10 @@ type Step struct {
 	Destinations []Destination `yaml:"-"`
 }
 
+// MaxSchemeChain is through how many schemes, itself included, one may lead by schema steps and
+// closed_schema. The walk of a call enters no more.
+const MaxSchemeChain = 16
+
 // Kind names what the step does, by its key: "dial", "hook", …; "" for an empty step.
 func (s *Step) Kind() string {
 	switch {

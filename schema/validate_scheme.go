@@ -137,7 +137,8 @@ func (p *projectCheck) edges(i int) []edge {
 	return out
 }
 
-// checkCycles reports each way that leads a scheme back to itself.
+// checkCycles reports each way that leads a scheme back to itself, and those that are too long to be
+// walked to their end.
 func (p *projectCheck) checkCycles() {
 	const (
 		unseen = iota
@@ -145,6 +146,7 @@ func (p *projectCheck) checkCycles() {
 		done
 	)
 	state := make([]uint8, len(p.Schemas))
+	chain := make([]int, len(p.Schemas)) // the longest that begins with it, in schemes
 	var way []int
 	var visit func(i int)
 	visit = func(i int) {
@@ -157,7 +159,11 @@ func (p *projectCheck) checkCycles() {
 			case onTheWay:
 				p.faultFound(e.at, "a circle of schemes, "+p.circle(way, e.to), "a scheme that doesn't lead back here")
 			}
+			if chain[i] = max(chain[i], chain[e.to]); chain[e.to] == MaxSchemeChain {
+				p.fault(e.at, "a scheme that leads through fewer others: at most %d in a row", MaxSchemeChain)
+			}
 		}
+		chain[i]++
 		way = way[:len(way)-1]
 		state[i] = done
 	}

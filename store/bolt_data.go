@@ -175,10 +175,8 @@ func (b *Bolt) Entries(ctx context.Context, trail, before string, limit int) (li
 			return nil
 		}
 		c := entries.Cursor()
-		k, v := c.Seek(number(end))
-		if k == nil {
-			k, v = c.Last()
-		} else {
+		k, v := c.Last()
+		if later, _ := c.Seek(number(end)); later != nil {
 			k, v = c.Prev()
 		}
 		for ; k != nil && len(list) < limit; k, v = c.Prev() {

@@ -238,17 +238,17 @@ func (r *Redis) Watch(ctx context.Context) <-chan struct{} {
 		defer close(ch)
 		defer cancel()
 		defer part()
-		r.watch(ctx, ch)
+		tick := time.NewTicker(pollEvery)
+		defer tick.Stop()
+		r.watch(ctx, ch, tick.C)
 	})
 	return ch
 }
 
-func (r *Redis) watch(ctx context.Context, ch chan<- struct{}) {
+func (r *Redis) watch(ctx context.Context, ch chan<- struct{}, tick <-chan time.Time) {
 	subscription := r.client.Subscribe(ctx, keyChanged)
 	defer subscription.Close()
 	messages := subscription.Channel()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	var last uint64
 	for first := true; ; {
 		n, err := r.Change(ctx)
@@ -258,7 +258,7 @@ func (r *Redis) watch(ctx context.Context, ch chan<- struct{}) {
 		}
 		select {
 		case <-messages:
-		case <-tick.C:
+		case <-tick:
 		case <-ctx.Done():
 			return
 		}

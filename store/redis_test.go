@@ -71,6 +71,28 @@ func TestWhatOneInstanceChangesAnotherSees(t *testing.T) {
 	}
 }
 
+func TestAMessageWakesAWatchThatDoesNotPoll(t *testing.T) {
+	server := startRedis(t)
+	s := openRedis(t, "redis://"+server.addr())
+	ctx, cancel := context.WithCancel(t.Context())
+	wakes, ended := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.(*Redis).watch(ctx, wakes, nil)
+	}()
+	woken(t, "at its start", wakes)
+	eventually(t, "it listens", func() bool {
+		n, err := server.client(t).PubSubNumSub(t.Context(), keyChanged).Result()
+		return err == nil && n[keyChanged] == 1
+	})
+	v := put(t, s, "project", "1", "a", 0)
+	woken(t, "a new document", wakes)
+	must(t, s.DeleteDoc(t.Context(), "project", "1", v))
+	woken(t, "a deletion", wakes)
+	cancel()
+	<-ended
+}
+
 func TestALostMessageHeals(t *testing.T) {
 	server := startRedis(t)
 	s := openRedis(t, "redis://"+server.addr())
