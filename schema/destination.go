@@ -27,7 +27,7 @@ const (
 //	sip    = ("sip/" | "sip:") user "@" host [":" port]   ; a port only after "sip:"
 //	login  = (ALPHA | DIGIT) *63 (ALPHA | DIGIT | "." | "_" | "-"), not 7 or more digits alone
 //	user   = 1*64 (ALPHA | DIGIT | "+" | "*" | "#" | "." | "_" | "-")
-//	host   = a DNS name, an IPv4 address, or an IPv6 address in brackets
+//	host   = a DNS name, an IPv4 address of four decimal numbers, or an IPv6 address in brackets
 type Destination struct {
 	Kind DestinationKind
 	// User is the number's digits, the SIP user, or the login.
@@ -206,7 +206,22 @@ func validHost(h string) bool {
 			return false
 		}
 	}
-	return label > 0 && h[len(h)-1] != '-'
+	return label > 0 && h[len(h)-1] != '-' && (!endsInNumber(h) || validIPv4(h))
+}
+
+// endsInNumber tells a host that resolvers take for an IPv4 address, 3232235777 and 0xc0.1 among them
+// (https://url.spec.whatwg.org/#ends-in-a-number-checker): a name's last label is not numeric.
+func endsInNumber(h string) bool {
+	last := h[strings.LastIndexByte(h, '.')+1:]
+	if len(last) > 1 && last[0] == '0' && last[1]|0x20 == 'x' {
+		last = strings.Trim(last[2:], "abcdefABCDEF")
+	}
+	return allDigits(last)
+}
+
+func validIPv4(h string) bool {
+	a, err := netip.ParseAddr(h)
+	return err == nil && a.Is4()
 }
 
 func trimBlanks(s string) string {

@@ -175,11 +175,11 @@ func (b *Bolt) Entries(ctx context.Context, trail, before string, limit int) (li
 			return nil
 		}
 		c := entries.Cursor()
-		k, v := c.Last()
-		if later, _ := c.Seek(number(end)); later != nil {
-			k, v = c.Prev()
+		back := c.Prev
+		if k, _ := c.Seek(number(end)); k == nil { // all come before
+			back = c.Last
 		}
-		for ; k != nil && len(list) < limit; k, v = c.Prev() {
+		for k, v := back(); k != nil && len(list) < limit; k, v = c.Prev() {
 			list = append(list, Entry{fmt.Sprintf("%016x", k), bytes.Clone(v)})
 		}
 		return nil
