@@ -14,7 +14,7 @@ func (w *walk) ask(h *hook) bool {
 		w.fail(schema.ReasonLoop, "hook "+h.conf.ID+" has been asked about this call before")
 		return w.standIn(h)
 	}
-	setUnsaid(w.call, schema.ParamCallRoute, h.route)
+	w.fill(schema.ParamCallRoute, h.route)
 	a := &w.d.Answer
 	a.Schema, a.Destinations = "", a.Destinations[:0]
 	w.consult(h, a)
@@ -57,11 +57,17 @@ func (w *walk) consult(h *hook, a *schema.Answer) {
 	}
 	defer h.bulkhead.leave()
 	before := len(a.Attempts)
-	asked := h.breaker.run(now, func() bool {
+	asked := h.breaker.run(now, func() error {
 		h.asker.Ask(w.call, deadline, a)
 		took := time.Since(now)
 		h.metrics.asked(a.Reason, len(a.Attempts)-before, took)
-		return ailing(a.Reason, a.Attempts) || h.breaker.slow(took)
+		switch {
+		case a.Reason == schema.ReasonTimeout && h.breaker.hurried(deadline.Sub(now)):
+			return errHurried
+		case ailing(a.Reason, a.Attempts) || h.breaker.slow(took):
+			return errAiling
+		}
+		return nil
 	})
 	if !asked {
 		a.Reason, a.Detail = schema.ReasonBreakerOpen, "the hook has failed too often, and is being left alone for a while"

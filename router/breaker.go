@@ -17,6 +17,7 @@ import (
 // are no caller's, and an operator's hand.
 type breaker struct {
 	conf      *schema.Breaker
+	patience  time.Duration // the hook's request timeout; a probe's, too
 	slowAfter time.Duration
 	gb        *gobreaker.CircuitBreaker[struct{}]
 
@@ -27,7 +28,6 @@ type breaker struct {
 	forced    atomic.Int32 // one of the forced… constants
 
 	probe  func(deadline time.Time) error
-	probed time.Duration // a probe's patience
 	opened func()
 	ended  context.Context // done when the hook is gone
 	close  context.CancelFunc
@@ -44,43 +44,53 @@ const (
 // newBreaker returns h's breaker. probe asks the hook's probe_url; opened is called at each
 // opening, and must be quick.
 func newBreaker(h *schema.Hook, probe func(time.Time) error, opened func()) *breaker {
-	b := &breaker{conf: &h.Breaker, probe: probe, probed: h.RequestTimeout, opened: opened}
+	b := &breaker{conf: &h.Breaker, patience: h.RequestTimeout, probe: probe, opened: opened}
 	b.slowAfter = time.Duration(float64(h.RequestTimeout) * h.Breaker.SlowCall)
 	b.ended, b.close = context.WithCancel(context.Background())
 	b.force(h.Breaker.State)
+	// gobreaker counts an outcome at the moment when its call began, and forgets one that took longer
+	// than the window: a hook that hangs would never be found out.
+	window := max(h.Breaker.Window, 2*h.RequestTimeout)
 	b.gb = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:   uint32(h.Breaker.Probes),
-		Interval:      h.Breaker.Window,
-		BucketPeriod:  h.Breaker.Window / 10,
+		Interval:      window,
+		BucketPeriod:  window / 10,
 		Timeout:       time.Millisecond, // openUntil holds calls back; this only has to be over by then
 		ReadyToTrip:   b.tripped,
 		OnStateChange: b.changed,
+		IsExcluded:    func(err error) bool { return err == errHurried },
 	})
 	return b
 }
 
-var errAiling = errors.New("ailing")
+// What asking a hook tells of its health, where that is not nil for good health.
+var (
+	errAiling  = errors.New("ailing")
+	errHurried = errors.New("had too little time to tell")
+)
 
-// run calls ask, unless the breaker is open, and counts what it reports: true for a failure. It
-// reports whether ask was called. Should ask panic, that counts as a failure, and goes on up.
-func (b *breaker) run(now time.Time, ask func() (failed bool)) bool {
+// run calls ask, unless the breaker is open, and counts what it reports: nil, errAiling or
+// errHurried. It reports whether ask was called. Should ask panic, that counts as a failure, and goes
+// on up.
+func (b *breaker) run(now time.Time, ask func() error) bool {
 	switch b.forced.Load() {
 	case forcedOpen:
 		return false
 	case forcedClosed:
-		ask()
+		_ = ask()
 		return true
 	}
 	if b.openUntil.Load() > now.UnixNano() {
 		return false
 	}
-	_, err := b.gb.Execute(func() (struct{}, error) {
-		if ask() {
-			return struct{}{}, errAiling
-		}
-		return struct{}{}, nil
-	})
-	return err == nil || err == errAiling
+	_, err := b.gb.Execute(func() (struct{}, error) { return struct{}{}, ask() })
+	return err == nil || err == errAiling || err == errHurried
+}
+
+// hurried reports whether so little time says nothing of a hook that has not answered in it: a PBX
+// that is nearly out of patience must not close a healthy hook to everybody.
+func (b *breaker) hurried(given time.Duration) bool {
+	return given < min(b.patience/4, 500*time.Millisecond)
 }
 
 // slow reports whether an answer that took this long counts as a failure.
@@ -135,7 +145,7 @@ func (b *breaker) recover() {
 		}
 		for range b.conf.Probes {
 			// The state changes through gobreaker, so that its counts begin anew.
-			_, err := b.gb.Execute(func() (struct{}, error) { return struct{}{}, b.probe(time.Now().Add(b.probed)) })
+			_, err := b.gb.Execute(func() (struct{}, error) { return struct{}{}, b.probe(time.Now().Add(b.patience)) })
 			if err != nil {
 				break
 			}

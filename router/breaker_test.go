@@ -99,6 +99,57 @@ func TestTheBreaker(t *testing.T) {
 			}
 		}
 	})
+	t.Run("finds out a hook that hangs for longer than the window", func(t *testing.T) {
+		g := newRig(t, breakerConfig("failures: 2, window: 100ms, open_for: 1m, open_for_max: 1m"))
+		timeout := fails(schema.ReasonTimeout)
+		g.hooks["crm"].set(func(a *schema.Answer) { time.Sleep(120 * time.Millisecond); timeout(a) })
+		for range 2 {
+			g.ask(callee)
+		}
+		if r := g.ask(callee).Reason; r != schema.ReasonBreakerOpen {
+			t.Errorf("reason %s", r)
+		}
+	})
+	t.Run("does not blame a hook for a PBX without patience", func(t *testing.T) {
+		g := newRig(t, breakerConfig("failures: 2, open_for: 1m, open_for_max: 1m"))
+		hurried := func(patience time.Duration) *schema.Decision {
+			call := schema.Call{At: time.Now()}
+			call.Deadline = call.At.Add(patience)
+			call.SetNamed([]byte("callee"), []byte(callee))
+			d := &schema.Decision{}
+			g.Decide(&call, d)
+			return d
+		}
+		for range 10 {
+			if r := hurried(20 * time.Millisecond).Reason; r != schema.ReasonTimeout {
+				t.Fatalf("reason %s", r)
+			}
+		}
+		g.hooks["crm"].set(gives(t, "380441111111"))
+		if s := g.ask(callee).Source; s != schema.SourceHook {
+			t.Errorf("source %s", s)
+		}
+		g.hooks["crm"].set(fails(schema.ReasonTimeout))
+		for range 2 {
+			hurried(80 * time.Millisecond) // time enough
+		}
+		if r := g.ask(callee).Reason; r != schema.ReasonBreakerOpen {
+			t.Errorf("reason %s", r)
+		}
+	})
+	t.Run("lets another call try where a hurried one could not tell", func(t *testing.T) {
+		g := newRig(t, breakerConfig("failures: 1, open_for: 20ms, open_for_max: 20ms"))
+		g.ask(callee)
+		time.Sleep(25 * time.Millisecond)
+		call := schema.Call{At: time.Now()}
+		call.Deadline = call.At.Add(20 * time.Millisecond)
+		call.SetNamed([]byte("callee"), []byte(callee))
+		g.Decide(&call, &schema.Decision{})
+		g.hooks["crm"].set(gives(t, "380441111111"))
+		if d := g.ask(callee); d.Source != schema.SourceHook {
+			t.Errorf("got %s", summary(d))
+		}
+	})
 	t.Run("obeys an operator", func(t *testing.T) {
 		g := newRig(t, breakerConfig("failures: 1, open_for: 1m, open_for_max: 1m"))
 		g.ForceBreaker("p", "crm", "closed")

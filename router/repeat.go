@@ -54,13 +54,14 @@ func newRepeats(window time.Duration, size int) *repeats {
 	return r
 }
 
-// key hashes what identifies the lookup: project, call id, callee, cursor, and what was asked for.
+// key hashes what identifies the lookup: project, call id, callee, cursor, what was asked for, and the
+// dialect, since one PBX takes a step at a time and another, asking about the same call, all of them.
 func (r *repeats) key(call *schema.Call) repeatKey {
 	var k repeatKey
 	for i := range k {
 		var h maphash.Hash
 		h.SetSeed(r.seeds[i])
-		for _, part := range [...]string{call.Project, call.ID(), call.Callee(), call.Cursor, call.Hook, call.Schema} {
+		for _, part := range [...]string{call.Project, call.ID(), call.Callee(), call.Cursor, call.Hook, call.Schema, call.Dialect} {
 			h.WriteString(part)
 			h.WriteByte(0) // none of them can hold one
 		}

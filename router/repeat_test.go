@@ -47,6 +47,24 @@ func TestARepeatedLookupGetsTheDecisionAlreadyMade(t *testing.T) {
 			}
 		}
 	})
+	t.Run("another PBX that asks about the same call in its own way is not repeating", func(t *testing.T) {
+		g := newRig(t, testConfig)
+		g.remember(time.Minute, 1<<20)
+		ask := func(dialect string, oneStep bool) *schema.Decision {
+			call := schema.Call{At: time.Now(), Dialect: dialect, OneStep: oneStep}
+			call.SetNamed([]byte("callee"), []byte("380442220007"))
+			call.SetNamed([]byte("callid"), []byte("c1"))
+			d := &schema.Decision{}
+			g.Decide(&call, d)
+			return d
+		}
+		if d := ask("kamailio", true); len(d.Steps) != 1 || d.Next == "" {
+			t.Fatalf("one step at a time: %s", summary(d))
+		}
+		if d := ask("json", false); d.Repeated || len(d.Steps) != 4 || d.Next != "" {
+			t.Errorf("all steps: %s", summary(d))
+		}
+	})
 	t.Run("not after the window", func(t *testing.T) {
 		g := newRig(t, testConfig)
 		g.remember(time.Nanosecond, 1<<20)

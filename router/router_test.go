@@ -322,6 +322,24 @@ func TestTheRouterTellsTheHookWhatItKnows(t *testing.T) {
 	}
 }
 
+func TestEachHookOfACallIsToldItsOwnRingTimeoutAndScheme(t *testing.T) {
+	g := newRig(t, strings.Replace(testConfig, "http://crm.example/other\"}", "http://crm.example/other\", ring_timeout: 15s}", 1))
+	var c schema.Call
+	c.SetNamed([]byte("callee"), []byte("380442220004"))
+	g.hooks["other"].set(gives(t, "380441111111"))
+	g.Decide(&c, &schema.Decision{})
+	if got, want := c.Get(schema.ParamCallRoute), "webhookNumber:15"; got != want {
+		t.Errorf("the second hook was told %q; want %q", got, want)
+	}
+	c.Reset()
+	c.SetNamed([]byte("callee"), []byte("380442220004"))
+	c.SetNamed([]byte("callroute"), []byte("the PBX's own"))
+	g.Decide(&c, &schema.Decision{})
+	if got, want := c.Get(schema.ParamCallRoute), "the PBX's own"; got != want {
+		t.Errorf("the hooks were told %q; want %q", got, want)
+	}
+}
+
 func TestReloadKeepsWhatHasNotChanged(t *testing.T) {
 	g := newRig(t, testConfig)
 	crm := g.table.Load().projects["1001"].hooks["crm"]

@@ -23,9 +23,10 @@ type walk struct {
 	schemes   int
 	asked     [maxHooks]*hook
 	hooks     int
-	told      int  // attempts that the story has told of
-	continued int  // times that the call has been continued
-	fallback  bool // a fallback scheme is being followed: hooks are passed over, hours too
+	told      int                     // attempts that the story has told of
+	filled    [schema.ParamCount]bool // parameters that fill gave the call, and not the PBX
+	continued int                     // times that the call has been continued
+	fallback  bool                    // a fallback scheme is being followed: hooks are passed over, hours too
 }
 
 // A decision enters at most maxSchemes schemes and asks at most maxHooks hooks; more is a loop. The
@@ -136,6 +137,14 @@ func setUnsaid(c *schema.Call, p schema.Param, v string) {
 	}
 }
 
+// fill gives the hook that is asked next a parameter of its own, unless the PBX has said it.
+func (w *walk) fill(p schema.Param, v string) {
+	if w.filled[p] || v != "" && !w.call.Said(p) {
+		w.call.SetString(p, v)
+		w.filled[p] = true
+	}
+}
+
 // follow walks scheme s. It reports whether the decision now holds something that the PBX can do.
 func (w *walk) follow(s *scheme, source schema.Source) bool {
 	if !w.enter(s) {
@@ -198,7 +207,7 @@ func (w *walk) step(s *scheme, i int, source schema.Source) (done, good bool) {
 		if len(w.d.Steps) > 0 {
 			return true, w.pause(s, i, source)
 		}
-		setUnsaid(w.call, schema.ParamSchemaName, s.conf.Name)
+		w.fill(schema.ParamSchemaName, s.conf.Name)
 		if w.ask(st.hook) {
 			return true, true
 		}

@@ -214,7 +214,7 @@ func validHost(h string) bool {
 func endsInNumber(h string) bool {
 	last := h[strings.LastIndexByte(h, '.')+1:]
 	if len(last) > 1 && last[0] == '0' && last[1]|0x20 == 'x' {
-		last = strings.Trim(last[2:], "abcdefABCDEF")
+		return every(last[2:], func(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' })
 	}
 	return allDigits(last)
 }
