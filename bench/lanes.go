@@ -23,7 +23,7 @@ const (
 	connections = 64
 	pacedRate   = 500
 	// foreignLimit is the share of one core that others may have in a round that counts.
-	foreignLimit = 0.04
+	foreignLimit = 0.08
 	warm         = 300 * time.Millisecond
 )
 

@@ -211,22 +211,21 @@ func replyHeader(status, length int, headers ...string) string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
-// gzipped and brotlied compress an answer's body.
-func gzipped(body string) string {
+// bomb is a good answer with so many MiB of padding in it, compressed.
+func bomb(size int, compress func(io.Writer) io.WriteCloser) string {
 	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	io.WriteString(w, body)
+	w := compress(&b)
+	io.WriteString(w, `{"padding":"`)
+	for range size {
+		io.WriteString(w, strings.Repeat("0", 1<<20)) // in pieces: the caller's own memory must stay quiet
+	}
+	io.WriteString(w, `",`+good[1:])
 	w.Close()
 	return b.String()
 }
 
-func brotlied(body string) string {
-	var b bytes.Buffer
-	w := brotli.NewWriterLevel(&b, brotli.DefaultCompression)
-	io.WriteString(w, body)
-	w.Close()
-	return b.String()
-}
+func gzipped(w io.Writer) io.WriteCloser  { return gzip.NewWriter(w) }
+func brotlied(w io.Writer) io.WriteCloser { return brotli.NewWriter(w) }
 
 // refusingAddress is a loopback address on which nobody listens, and nobody else can begin to.
 func refusingAddress(t *testing.T) string {

@@ -36,6 +36,7 @@ projects:
       - {number: "380442220009", schema: ring-then-ask}
       - {number: "380442220010", schema: ring-briefly-then-ask}
       - {number: "380442220011", schema: ring-briefly-in-order}
+      - {number: "380442220012", schema: welcome-then-ring}
     schemas:
       - {id: "1", steps: [{dial: ["380440000001"]}]}
       - {id: ask, steps: [{hook: crm}]}
@@ -48,6 +49,7 @@ projects:
       - {id: ring-then-ask, steps: [{dial: ["sip:380440000008@%[4]s"]}, {hook: crm}]}
       - {id: ring-briefly-then-ask, steps: [{dial: ["sip:380440000009@%[4]s"], timeout: 1s}, {hook: crm}]}
       - {id: ring-briefly-in-order, steps: [{dial: ["sip:380440000010@%[4]s", "380440000003"], strategy: in_order, timeout: 1s}]}
+      - {id: welcome-then-ring, steps: [{playback: welcome.wav}, {dial: ["380440000005"]}]}
       - {id: refuse, steps: [{hangup: unallocated}]}
     hooks:
       - {id: crm, url: "%[1]s", request_timeout: 1700ms}
@@ -69,6 +71,7 @@ const (
 	toRingingForever = "380442220009" // nobody picks up; the hook would be asked then
 	toRingingBriefly = "380442220010" // the same, for one second
 	toTwoOneBriefly  = "380442220011" // one that rings for a second, then one that answers
+	toWelcomeFirst   = "380442220012" // a file is to be played, which a proxy cannot, then one that answers
 
 	defaultNumber    = "380440000001"
 	inOrderNumber    = "380440000003"

@@ -161,6 +161,15 @@ func TestKamailioAsksAgainOnlyWhenTheFirstDestinationWasBusy(t *testing.T) {
 	}
 }
 
+func TestKamailioPassesOverWhatAProxyCannotDo(t *testing.T) {
+	r := startSIP(t, shippedKamailio, 0)
+	for id, call := range startCallers(t, "caller", r.proxy, 5, 50, toWelcomeFirst).wait() {
+		if call.reached != answeredNumber {
+			t.Errorf("call %s reached %q; want %s, which the scheme rings after the welcome", id, call.reached, answeredNumber)
+		}
+	}
+}
+
 func TestACallerWhoHangsUpEndsTheChain(t *testing.T) {
 	r := startSIP(t, shippedKamailio, 0)
 	calls := startCallers(t, "cancels", r.proxy, 10, 50, toRingingForever).wait()

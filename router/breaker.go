@@ -25,6 +25,7 @@ type breaker struct {
 	// while a background probe is to close it.
 	openUntil atomic.Int64
 	openings  atomic.Int32 // in a row, without a recovery between
+	failures  atomic.Int32 // in a row; gobreaker forgets those before its window, and with them a quiet customer
 	forced    atomic.Int32 // one of the forced… constants
 
 	probe  func(deadline time.Time) error
@@ -83,7 +84,16 @@ func (b *breaker) run(now time.Time, ask func() error) bool {
 	if b.openUntil.Load() > now.UnixNano() {
 		return false
 	}
-	_, err := b.gb.Execute(func() (struct{}, error) { return struct{}{}, ask() })
+	_, err := b.gb.Execute(func() (struct{}, error) {
+		err := ask()
+		switch {
+		case err == errAiling:
+			b.failures.Add(1)
+		case err == nil && b.failures.Load() > 0: // else nothing is written on the way of every call
+			b.failures.Store(0)
+		}
+		return struct{}{}, err
+	})
 	return err == nil || err == errAiling || err == errHurried
 }
 
@@ -98,7 +108,7 @@ func (b *breaker) slow(took time.Duration) bool { return b.conf.SlowCall > 0 && 
 
 // tripped decides whether to open, under gobreaker's lock.
 func (b *breaker) tripped(c gobreaker.Counts) bool {
-	if b.conf.Failures > 0 && int(c.ConsecutiveFailures) >= b.conf.Failures {
+	if b.conf.Failures > 0 && int(max(b.failures.Load(), int32(c.ConsecutiveFailures))) >= b.conf.Failures {
 		return true
 	}
 	return b.conf.FailureRate > 0 && int(c.Requests) >= b.conf.MinCalls &&
@@ -107,6 +117,7 @@ func (b *breaker) tripped(c gobreaker.Counts) bool {
 
 // changed follows gobreaker's state, under its lock: it must not call back.
 func (b *breaker) changed(_ string, _, to gobreaker.State) {
+	b.failures.Store(0)
 	switch to {
 	case gobreaker.StateOpen:
 		b.opened()

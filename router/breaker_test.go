@@ -100,11 +100,19 @@ func TestTheBreaker(t *testing.T) {
 		}
 	})
 	t.Run("finds out a hook that hangs for longer than the window", func(t *testing.T) {
-		g := newRig(t, breakerConfig("failures: 2, window: 100ms, open_for: 1m, open_for_max: 1m"))
+		g := newRig(t, breakerConfig("failures: 1, window: 100ms, open_for: 1m, open_for_max: 1m"))
 		timeout := fails(schema.ReasonTimeout)
 		g.hooks["crm"].set(func(a *schema.Answer) { time.Sleep(120 * time.Millisecond); timeout(a) })
-		for range 2 {
+		g.ask(callee)
+		if r := g.ask(callee).Reason; r != schema.ReasonBreakerOpen {
+			t.Errorf("reason %s", r)
+		}
+	})
+	t.Run("opens for a quiet customer, whose failures in a row lie further apart than the window", func(t *testing.T) {
+		g := newRig(t, breakerConfig("failures: 3, window: 100ms, open_for: 1m, open_for_max: 1m"))
+		for range 3 {
 			g.ask(callee)
+			time.Sleep(250 * time.Millisecond)
 		}
 		if r := g.ask(callee).Reason; r != schema.ReasonBreakerOpen {
 			t.Errorf("reason %s", r)
