@@ -108,17 +108,19 @@ func TestASampleCountsCostsPerAnswer(t *testing.T) {
 		name      string
 		stolen    time.Duration
 		bad       uint64
+		heldUp    time.Duration
 		foreign   float64
 		wantClean bool
 	}{
-		{"left alone", 0, 0, 0, true},
-		{"a busy neighbour", 100 * time.Millisecond, 0, 0.1, false},
-		{"an answer that was none", 0, 1, 0, false},
+		{"left alone", 0, 0, time.Millisecond, 0, true},
+		{"a busy neighbour", 100 * time.Millisecond, 0, 0, 0.1, false},
+		{"an answer that was none", 0, 1, 0, 0, false},
+		{"a generator that was held up", 0, 0, time.Second, 0, false},
 	} {
 		before, after := used(time.Second, time.Second+1, time.Second), used(2*time.Second, 1500*time.Millisecond+1, 1250*time.Millisecond)
 		before.at, after.at = at, at.Add(time.Second)
 		after.machine.Busy += c.stolen
-		r := load.Result{Answered: 50000, Lost: c.bad, Latency: load.NewHistogram()}
+		r := load.Result{Answered: 50000, Lost: c.bad, HeldUp: c.heldUp, Latency: load.NewHistogram()}
 		s := after.since(before, r)
 		if s.CPU != 20 || s.HookCPU != 10 || s.LoadCPU != 5 || s.Rate != 50000 || s.Clean != c.wantClean || s.Foreign < c.foreign-0.001 || s.Foreign > c.foreign+0.001 {
 			t.Errorf("%s: got %+v", c.name, s)

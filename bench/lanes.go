@@ -24,7 +24,9 @@ const (
 	pacedRate   = 500
 	// foreignLimit is the share of one core that others may have in a round that counts.
 	foreignLimit = 0.08
-	warm         = 300 * time.Millisecond
+	// heldUpLimit is how late the generator may be in such a round.
+	heldUpLimit = 20 * time.Millisecond
+	warm        = 300 * time.Millisecond
 )
 
 // plan is how long and how often lanes are measured.
@@ -133,7 +135,7 @@ func (o observation) since(before observation, r load.Result) report.Sample {
 		P50: ms(load.Percentile(r.Latency, 50)), P99: ms(load.Percentile(r.Latency, 99)),
 		Foreign: float64(foreign) / float64(took),
 	}
-	s.Clean = s.Foreign < foreignLimit && s.Bad == 0
+	s.Clean = s.Foreign < foreignLimit && r.HeldUp < heldUpLimit && s.Bad == 0
 	return s
 }
 

@@ -66,6 +66,8 @@ type scenario struct {
 const (
 	// moreHeld is how many goroutines or open files more than before a service may hold afterwards.
 	moreHeld = 64
+	// mostHeldUp is how late the load generator may be before what it saw says nothing.
+	mostHeldUp = 500 * time.Millisecond
 	// quietTime is how long it has to let go of them: idle connections are kept for ten seconds.
 	quietTime = 12 * time.Second
 )
@@ -163,15 +165,27 @@ func (b *bed) playText(run *report.Run, binary string, text []byte) error {
 	if b.quick {
 		s.hurry()
 	}
-	scene := &bed{ctx: b.ctx, out: b.out, self: b.self, quick: b.quick}
-	defer scene.Close()
-	result, err := scene.play(s, binary)
+	result, err := b.playTwice(s, binary)
 	if err != nil {
 		return fmt.Errorf("scenario %s: %w", s.Name, err)
 	}
 	say("   %s: %s", s.Name, report.ScenarioLine(result))
 	run.Scenarios = append(run.Scenarios, result)
 	return nil
+}
+
+// playTwice plays a scenario, and once more where the machine itself stood still meanwhile.
+func (b *bed) playTwice(s scenario, binary string) (result report.Scenario, err error) {
+	for range 2 {
+		scene := &bed{ctx: b.ctx, out: b.out, self: b.self, quick: b.quick}
+		result, err = scene.play(s, binary)
+		scene.Close()
+		if err != nil || result.HeldUp < mostHeldUp {
+			break
+		}
+		say("   %s: the load generator was held up for %v; playing it again", s.Name, result.HeldUp.Round(time.Millisecond))
+	}
+	return result, err
 }
 
 // hurry shortens a scenario to a third.

@@ -136,6 +136,7 @@ func judge(out *report.Scenario, s scenario, results []load.Result, hurried bool
 	var answered, byReason = uint64(0), map[string]uint64{}
 	for _, r := range results {
 		out.Streams = append(out.Streams, outcome(r))
+		out.HeldUp = max(out.HeldUp, r.HeldUp)
 		if n := r.Lost + r.Refused; n > 0 {
 			fault("%s: %d of %d calls got nothing to dial; the last: %s", r.Name, n, r.Offered, r.Worst)
 		}

@@ -131,6 +131,7 @@ func (g *Generator) Run(d, step time.Duration, events ...Event) []Result {
 	for _, s := range g.streams {
 		s.begin(step)
 	}
+	heldUp := time.Duration(0)
 	for swept := time.Duration(0); ; {
 		now := g.now()
 		for len(events) > 0 && events[0].At <= now {
@@ -144,7 +145,9 @@ func (g *Generator) Run(d, step time.Duration, events ...Event) []Result {
 			break
 		}
 		g.wait(next - now)
-		if now = g.now(); now >= swept+sweep {
+		now = g.now()
+		heldUp = max(heldUp, now-next)
+		if now >= swept+sweep {
 			g.giveUp(now)
 			swept = now
 		}
@@ -152,7 +155,7 @@ func (g *Generator) Run(d, step time.Duration, events ...Event) []Result {
 	results := make([]Result, len(g.streams))
 	for i, s := range g.streams {
 		s.line.flush()
-		s.result.Timeline = s.line.buckets
+		s.result.Timeline, s.result.HeldUp = s.line.buckets, heldUp
 		results[i] = s.result
 	}
 	return results

@@ -29,6 +29,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(`{"dst_phone":"1","reason":"fine"}`))
 }
 
+// counts returns how many call ids and connections there were.
+func (s *server) counts() (callIDs, conns int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.seen), len(s.conn)
+}
+
 func serve(t *testing.T) (*server, string) {
 	s := &server{seen: map[string]int{}, conn: map[string]int{}}
 	h := httptest.NewServer(s)
@@ -70,8 +77,8 @@ func TestEverySendOfAPlanIsAnsweredAndCounted(t *testing.T) {
 	for _, b := range r.Timeline {
 		count += b.Count
 	}
-	if len(s.seen) != 100 || count != 100 || len(s.conn) != 8 {
-		t.Errorf("the server saw %d call ids on %d connections, the time line holds %d; want 100 on 8, and 100", len(s.seen), len(s.conn), count)
+	if ids, conns := s.counts(); ids != 100 || count != 100 || conns != 8 {
+		t.Errorf("the server saw %d call ids on %d connections, the time line holds %d; want 100 on 8, and 100", ids, conns, count)
 	}
 }
 
@@ -79,8 +86,9 @@ func TestAConnectionForEachRequest(t *testing.T) {
 	s, addr := serve(t)
 	stream := stream100(addr)
 	stream.PerRequest = true
-	if r := run(t, stream); r.Answered != 100 || len(s.conn) != 100 {
-		t.Errorf("got %d answers on %d connections; want 100 on 100: %s", r.Answered, len(s.conn), r.Worst)
+	r := run(t, stream)
+	if _, conns := s.counts(); r.Answered != 100 || conns != 100 {
+		t.Errorf("got %d answers on %d connections; want 100 on 100: %s", r.Answered, conns, r.Worst)
 	}
 }
 
@@ -88,16 +96,17 @@ func TestAClosedLoopAsksAgainAsSoonAsItIsAnswered(t *testing.T) {
 	s, addr := serve(t)
 	stream := stream100(addr)
 	stream.Pace, stream.Connections = nil, 2
-	if r := run(t, stream); r.Answered < 10 || r.Lost > 0 || len(s.conn) != 2 || uint64(len(s.seen)) != r.Answered {
-		t.Errorf("got %d answers, %d lost, %d connections, %d call ids", r.Answered, r.Lost, len(s.conn), len(s.seen))
+	r := run(t, stream)
+	if ids, conns := s.counts(); r.Answered < 10 || r.Lost > 0 || conns != 2 || uint64(ids) != r.Answered {
+		t.Errorf("got %d answers, %d lost, %d connections, %d call ids", r.Answered, r.Lost, conns, ids)
 	}
 }
 
 func TestReconnectingLosesNothing(t *testing.T) {
 	s, addr := serve(t)
 	r := run(t, stream100(addr), func(g *Generator) Event { return Event{50 * time.Millisecond, g.Reconnect} })
-	if r.Answered != 100 || len(s.conn) < 16 {
-		t.Errorf("got %d answers on %d connections; want 100 on 16: %s", r.Answered, len(s.conn), r.Worst)
+	if _, conns := s.counts(); r.Answered != 100 || conns < 16 {
+		t.Errorf("got %d answers on %d connections; want 100 on 16: %s", r.Answered, conns, r.Worst)
 	}
 }
 

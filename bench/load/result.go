@@ -21,6 +21,9 @@ type Result struct {
 	Timeline []Bucket
 	// Worst says what went wrong last, for a person; empty where nothing did.
 	Worst string
+	// HeldUp is the longest time by which the generator itself was late to look: what took that long
+	// says nothing of the server.
+	HeldUp time.Duration
 }
 
 // Bucket is one step of a time line.
@@ -56,6 +59,7 @@ func (r *Result) Add(o Result) {
 		r.Latency = NewHistogram()
 	}
 	r.Latency.Merge(o.Latency)
+	r.HeldUp = max(r.HeldUp, o.HeldUp)
 	if o.Worst != "" {
 		r.Worst = o.Worst
 	}

@@ -110,7 +110,8 @@ type Scenario struct {
 	Streams     []Outcome
 	Before      Holds
 	After       Holds
-	Hook        map[string]float64 // what the webhook counted
+	Hook        map[string]float64 // what the webhooks counted
+	HeldUp      time.Duration      // the longest time that the load generator itself was late
 	Chart       Chart
 }
 
