@@ -135,9 +135,9 @@ func (b *bed) plans() []plan {
 		}
 	}
 	return []plan{
-		{load: "get", each: 1500 * time.Millisecond, rounds: 6, clean: 6, most: 9},
-		{load: "post", each: 1500 * time.Millisecond, rounds: 6, clean: 6, most: 9},
-		{load: "get-500", rate: pacedRate, each: 2500 * time.Millisecond, rounds: 6, clean: 6, most: 9},
+		{load: "get", each: 1500 * time.Millisecond, rounds: 6, clean: 6, most: 8},
+		{load: "post", each: 1500 * time.Millisecond, rounds: 6, clean: 6, most: 8},
+		{load: "get-500", rate: pacedRate, each: 2500 * time.Millisecond, rounds: 6, clean: 6, most: 8},
 		{load: "get-connection", each: time.Second, rounds: 3},
 	}
 }

@@ -97,9 +97,29 @@ func (d *decoder) decompress(a *schema.Answer, body, coding []byte) *refusal {
 		return d.drain(a, z, err, coding)
 	case equalFold(coding, "br"):
 		// Not kept: a stream may ask for a window of 16 MiB.
-		return d.drain(a, brotli.NewReader(bytes.NewReader(body)), nil, coding)
+		first := [1]byte{smallWindow(body[0], d.limit)}
+		whole := io.MultiReader(bytes.NewReader(first[:]), bytes.NewReader(body[1:]))
+		return d.drain(a, brotli.NewReader(whole), nil, coding)
 	}
 	return refuse(schema.ReasonBadAnswer, "Content-Encoding is %s; want gzip, br, deflate, or none", excerpt(coding, maxExcerpt))
+}
+
+// smallWindow returns the first byte of a brotli stream with the window that it declares made as
+// small as limit bytes of text allow. They decode to the same, since nothing in them can point
+// further back than to their beginning; but a few bytes that declare a window of 16 MiB make the
+// decoder fill that much before it gives any of it.
+//
+// A window of 2^(17+n) bytes less 16, n from 1 to 7, is declared by n in bits 1 to 3, bit 0 being
+// set (RFC 7932, section 9.1).
+func smallWindow(first byte, limit int) byte {
+	n := first >> 1 & 7
+	if first&1 == 0 || n == 0 {
+		return first // a window of 64 or 128 KiB, or less
+	}
+	for n > 1 && 1<<(16+n)-16 > limit {
+		n--
+	}
+	return first&^0xe | n<<1
 }
 
 // drain appends what from holds to a.Buf, to one byte over the limit at most. err is what came of
