@@ -201,6 +201,8 @@ func TestDecide(t *testing.T) {
 			"hook ok schema= hook=crm | dial 380441111111,380441111112 all 1m30s"},
 		{"a number with a plus is the same number", gives(t, "380441111111"), "+380442223344", nil,
 			"hook ok schema= hook=crm | dial 380441111111 all 1m30s"},
+		{"a number with 00 before it is the same number", gives(t, "380441111111"), "00380442223344", nil,
+			"hook ok schema= hook=crm | dial 380441111111 all 1m30s"},
 		{"a scheme without a hook needs none", nil, "380442220001", nil, "schema ok schema=1 hook= | " + operators},
 		{"a hook may name a scheme", names("26076"), "380442223344", nil,
 			"hook ok schema=26076 hook=crm | dial 380440026076 all 30s"},

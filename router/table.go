@@ -178,12 +178,13 @@ func (p *project) indexNumbers(all map[string]*number) {
 	}
 }
 
-// lookup finds the number that was called, written with or without its "+".
+// lookup finds the number that was called, as it stands in the configuration, or written with a "+"
+// or 00 before it.
 func (t *table) lookup(callee string) *number {
 	if n := t.numbers[callee]; n != nil {
 		return n
 	}
-	if digits := schema.Digits(callee); digits != "" {
+	if digits := schema.Digits(strings.TrimPrefix(callee, "00")); digits != "" {
 		return t.numbers[digits]
 	}
 	return nil
