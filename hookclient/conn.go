@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -50,6 +51,8 @@ func (t *target) converse(pool *fasthttp.HostClient, c *conn, req *fasthttp.Requ
 	if unsent != nil && !closed(unsent) {
 		return false, unsent
 	}
+	// Others' turn: by then the answer is often there, and the read need not fail first and wait.
+	runtime.Gosched()
 	// A server that hangs up before it has read everything may have said why.
 	br := pool.AcquireReader(c)
 	defer pool.ReleaseReader(br)

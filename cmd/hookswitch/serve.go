@@ -52,6 +52,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() { failed <- s.intake.Serve(listener) }()
 	go watched.run(ctx, func(cause string) { s.reload(c.Config, cause) })
+	debug.FreeOSMemory() // what reading the configuration left behind
 	s.log.Info("serving", zap.String("version", version), zap.String("listen", listener.Addr().String()),
 		zap.Int("projects", len(cfg.Projects)), zap.String("config", c.Config))
 	select {
