@@ -108,6 +108,15 @@ func (b *bed) serve(name, binary string, c peers.Config, cores string) (*peers.R
 	return b.start(p, cores)
 }
 
+// buildTree makes hookswitch from the tree that the harness runs in.
+func (b *bed) buildTree() (string, error) {
+	dir, err := root()
+	if err != nil {
+		return "", err
+	}
+	return b.build(dir, "hookswitch")
+}
+
 // build makes hookswitch from the tree at dir, as `make build` does.
 func (b *bed) build(dir, name string) (string, error) {
 	binary := filepath.Join(b.out, name)

@@ -46,11 +46,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
-	dir, err := root()
-	if err != nil {
-		return err
-	}
-	binary, err := b.build(dir, "hookswitch")
+	binary, err := b.buildTree()
 	if err != nil {
 		return err
 	}

@@ -106,11 +106,7 @@ func (c *scenarioCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
-	dir, err := root()
-	if err != nil {
-		return err
-	}
-	binary, err := b.build(dir, "hookswitch")
+	binary, err := b.buildTree()
 	if err != nil {
 		return err
 	}

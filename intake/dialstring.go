@@ -69,6 +69,11 @@ func firstOther(d *schema.Decision) *schema.DecidedStep {
 // seconds is a ring timeout in whole seconds, at least 1.
 func seconds(s *schema.DecidedStep) int64 { return max(1, int64(s.Timeout.Seconds())) }
 
+// sipStatus is the SIP status that a caller gets for a hangup step, by cause.
+var sipStatus = map[string]string{
+	"busy": "486", "no_answer": "480", "rejected": "603", "unallocated": "404", "congestion": "503", "normal": "480",
+}
+
 // alias is a PBX's own name of a parameter.
 type alias struct {
 	name  string

@@ -131,6 +131,6 @@ func appendJambonzHangup(dst []byte, q *question, cause string, played bool) []b
 	if status, _ := q.call.CustomValue("call_status"); played || status == "in-progress" {
 		return append(dst, `{"verb":"hangup"}`...)
 	}
-	dst = append(append(dst, `{"verb":"sip:decline","status":`...), kamailioReply[cause]...)
+	dst = append(append(dst, `{"verb":"sip:decline","status":`...), sipStatus[cause]...)
 	return append(dst, '}')
 }

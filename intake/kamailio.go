@@ -33,11 +33,6 @@ var kamailioDialect = dialect{
 // after them needs at most the rest. Destinations that would lead beyond are left out.
 const maxKamailio = 8<<10 - 512
 
-// kamailioReply is the status of a hangup step, by cause.
-var kamailioReply = map[string]string{
-	"busy": "486", "no_answer": "480", "rejected": "603", "unallocated": "404", "congestion": "503", "normal": "480",
-}
-
 func appendKamailio(dst []byte, _ *question, d *schema.Decision) []byte {
 	step := d.FirstDial()
 	if step == nil {
@@ -79,7 +74,7 @@ func appendKamailio(dst []byte, _ *question, d *schema.Decision) []byte {
 	dst = append(append(dst, `","decision_id":"`...), d.ID[:]...)
 	dst = append(dst, '"')
 	if other := firstOther(d); other != nil && other.Hangup != "" && len(step.Dial) == 0 {
-		dst = append(append(dst, `,"hangup":`...), kamailioReply[other.Hangup]...)
+		dst = append(append(dst, `,"hangup":`...), sipStatus[other.Hangup]...)
 	}
 	return append(dst, '}')
 }

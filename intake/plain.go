@@ -14,8 +14,8 @@ var plainDialect = dialect{
 	status: httpStatus,
 }
 
-// appendFaultPlain appends "error: CODE: FIELD: MESSAGE" on one line, FIELD where there is one. The blank and the colons keep it from being
-// taken for something to dial.
+// appendFaultPlain appends "error: CODE: FIELD: MESSAGE" on one line, FIELD where there is one. The
+// blank and the colons keep it from being taken for something to dial.
 func appendFaultPlain(dst []byte, _ *question, f *fault) []byte {
 	dst = append(dst, "error: "...)
 	dst = append(dst, f.code.String()...)

@@ -44,7 +44,7 @@ func appendRustPBX(dst []byte, _ *question, d *schema.Decision) []byte {
 	case first != nil:
 		dst = appendRustPBXForward(dst, d)
 	case other != nil && other.Hangup != "":
-		dst = append(append(dst, `reject","status":`...), kamailioReply[other.Hangup]...)
+		dst = append(append(dst, `reject","status":`...), sipStatus[other.Hangup]...)
 		dst = append(append(append(dst, `,"reason":"`...), other.Hangup...), '"')
 	default:
 		dst = append(dst, `not_handled"`...)

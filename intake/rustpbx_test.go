@@ -95,7 +95,7 @@ func TestRustPBXRejectsWithTheStatusOfTheCause(t *testing.T) {
 			t.Errorf("%s: got %+v; want reject with %d", cause, got, want)
 		}
 	}
-	if len(kamailioReply) != len(schema.HangupCauses) {
+	if len(sipStatus) != len(schema.HangupCauses) {
 		t.Error("a cause has no status")
 	}
 }

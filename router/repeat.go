@@ -62,8 +62,9 @@ func (r *repeats) key(call *schema.Call) repeatKey {
 		var h maphash.Hash
 		h.SetSeed(r.seeds[i])
 		for _, part := range [...]string{call.Project, call.ID(), call.Callee(), call.Cursor, call.Hook, call.Schema, call.Dialect} {
+			h.WriteByte(byte(len(part))) // so that no part runs into the next
+			h.WriteByte(byte(len(part) >> 8))
 			h.WriteString(part)
-			h.WriteByte(0) // none of them can hold one
 		}
 		k[i] = h.Sum64()
 	}

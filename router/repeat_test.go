@@ -154,3 +154,11 @@ func TestADecisionIsRememberedWhole(t *testing.T) {
 		t.Errorf("\ngot  %+v\nwant %+v", got, want)
 	}
 }
+
+func TestNoPartOfALookupRunsIntoTheNext(t *testing.T) {
+	r := newRepeats(time.Minute, 1<<20)
+	one, other := schema.Call{Hook: "a\x00b"}, schema.Call{Hook: "a", Schema: "b\x00"}
+	if r.key(&one) == r.key(&other) {
+		t.Error("two lookups are taken for one")
+	}
+}
