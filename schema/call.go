@@ -29,6 +29,10 @@ type Call struct {
 	// Traceparent is the W3C Trace Context header to pass on to the webhook; empty for none.
 	Traceparent string
 
+	// Variables is a JSON object of what is known of the caller from before, through incoming
+	// webhooks: tags that name no parameter of the call look here. Empty for none.
+	Variables string
+
 	// At is the moment the question was read. Deadline is the one instant by which the PBX must
 	// have its answer; every room spends from it and none sets a second one.
 	At, Deadline time.Time

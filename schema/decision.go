@@ -66,6 +66,8 @@ type Decision struct {
 	ID      [26]byte // a ULID
 	CallID  string
 	Project string
+	// Version is the project's: the whole decision was made by that one version of it.
+	Version uint64
 	Source  Source
 	Reason  Reason
 	// Schema is the id of the scheme that produced the steps; empty when the hook gave the

@@ -18,6 +18,8 @@ type Config struct {
 
 	Continuation Continuation `yaml:"continuation"`
 	Repeats      Repeats      `yaml:"repeats"`
+	Callers      Callers      `yaml:"callers"`
+	Events       Events       `yaml:"events"`
 
 	Projects []Project `yaml:"projects"`
 }
@@ -33,6 +35,8 @@ type Token struct {
 	Name   string   `yaml:"name"`
 	Token  Secret   `yaml:"token"`
 	Scopes []string `yaml:"scopes"`
+	// Project binds the token to one project; empty for all, and the installation itself.
+	Project string `yaml:"project"`
 }
 
 // Intake is the PBX's door: its limits, and who may ask.
@@ -92,6 +96,23 @@ type Repeats struct {
 	Memory int           `yaml:"memory_bytes"`
 }
 
+// Callers is what is remembered of those who call: how often they did (the parameters callnum,
+// uniquefirst and repeated_flag, looked up for the hooks whose params name one of them), and their
+// variables. A decision waits for the store no longer than Deadline, and goes on without.
+type Callers struct {
+	Keep     time.Duration `yaml:"keep"` // after the last call; 0 remembers nobody
+	Deadline time.Duration `yaml:"deadline"`
+}
+
+// Events is how call events are delivered, and how long the log of it is kept.
+type Events struct {
+	Workers int `yaml:"workers"` // requests under way at a time, to all endpoints
+	// EmitCreate makes an event "create" of each decision, for PBXes that send none.
+	EmitCreate bool          `yaml:"emit_create"`
+	LogFor     time.Duration `yaml:"log_for"`
+	LogEntries int           `yaml:"log_entries"` // of an endpoint, at most
+}
+
 // DNS says which servers resolve webhooks' names, "address:port"; empty for the system's.
 type DNS struct {
 	Servers []string `yaml:"servers"`
@@ -129,6 +150,14 @@ type Project struct {
 	Numbers []Number       `yaml:"numbers"`
 	Schemas []Scheme       `yaml:"schemas"`
 	Hooks   []Hook         `yaml:"hooks"`
+	// Webhooks are told of the project's calls; Incoming are links by which others tell us.
+	Webhooks []Webhook  `yaml:"webhooks"`
+	Incoming []Incoming `yaml:"incoming"`
+	// Version is of the configuration that the project came with: a document's, or that of the
+	// file's reading. A decision reports it. ReadOnly is the file that declares the project, empty
+	// where the API manages it.
+	Version  uint64 `yaml:"-"`
+	ReadOnly string `yaml:"-"`
 }
 
 // IntakeRename tells under which names of its own a PBX says what the catalogue names otherwise: by
@@ -176,6 +205,8 @@ func (c *Config) SetDefaults() {
 		Continuation: Continuation{Max: 5, Expires: 10 * time.Minute},
 		// SIP's own retransmissions end after 64*T1 = 32 s (RFC 3261, section 17.1.1.2).
 		Repeats: Repeats{Window: 32 * time.Second, Memory: 16 << 20},
+		Callers: Callers{Keep: 90 * 24 * time.Hour, Deadline: 2 * time.Millisecond},
+		Events:  Events{Workers: 256, LogFor: 7 * 24 * time.Hour, LogEntries: 1000},
 	}
 }
 

@@ -16,9 +16,9 @@ type Tag struct {
 	name  string
 	param Param
 	known bool // param is meant, and not a custom parameter
-	// Where a name has dots or brackets, base is what stands before the first of them and path the
-	// rest in gjson's spelling; both are empty for a plain name.
-	base, path string
+	// whole is the name in gjson's spelling; where it has dots or brackets, base is what stands
+	// before the first of them and path the rest.
+	whole, base, path string
 }
 
 // NamedTag finds what name stands for. Any text is a name: one that is no catalogue parameter is a
@@ -28,9 +28,12 @@ func NamedTag(name string) Tag {
 		return Tag{name: name, param: p, known: true}
 	}
 	t := Tag{name: name}
-	if i := strings.IndexAny(name, ".["); i > 0 && checkTag(name) == nil {
-		t.base = name[:i]
-		t.path = strings.TrimPrefix(strings.NewReplacer("[", ".", "]", "").Replace(name[i:]), ".")
+	if checkTag(name) != nil {
+		return t
+	}
+	t.whole = strings.NewReplacer("[", ".", "]", "").Replace(name)
+	if i := strings.IndexAny(name, ".["); i > 0 {
+		t.base, t.path = name[:i], t.whole[i+1:]
 	}
 	return t
 }
@@ -48,31 +51,42 @@ func ParseTag(name string) (Tag, error) {
 func (t *Tag) Param() (Param, bool) { return t.param, t.known }
 
 // Value returns what the call holds under the tag's name, "" where it holds nothing. A custom
-// parameter whose whole name is the tag's comes before a look inside a JSON value; from there a
-// string comes decoded, an object or a list as its JSON text, a number as it was written, null as
-// "". The result lives as long as the call's own strings.
+// parameter whose whole name is the tag's comes before a look inside a JSON value, and what the call
+// says before its variables. From JSON a string comes decoded, an object or a list as its JSON text,
+// a number as it was written, null as "". The result lives as long as the call's own strings.
 func (t *Tag) Value(c *Call) string {
 	if t.known {
 		return c.Get(t.param)
 	}
-	if v, ok := c.CustomValue(t.name); ok || t.path == "" {
+	if v, ok := c.CustomValue(t.name); ok {
 		return v
 	}
-	return t.inside(c)
-}
-
-func (t *Tag) inside(c *Call) string {
-	v, ok := c.CustomValue(t.base)
-	if !ok {
-		if p, known := ParamNamedString(t.base); known {
-			v = c.Get(p)
+	if t.path != "" {
+		if v := lookInside(t.json(c), t.path); v != "" {
+			return v
 		}
 	}
+	return lookInside(c.Variables, t.whole)
+}
+
+// json returns the call's value that the tag looks into.
+func (t *Tag) json(c *Call) string {
+	if v, ok := c.CustomValue(t.base); ok {
+		return v
+	}
+	if p, known := ParamNamedString(t.base); known {
+		return c.Get(p)
+	}
+	return ""
+}
+
+// lookInside returns what stands at path in the JSON text.
+func lookInside(text, path string) string {
 	// gjson answers from broken JSON too, and wrongly.
-	if v == "" || !gjson.Valid(v) {
+	if text == "" || path == "" || !gjson.Valid(text) {
 		return ""
 	}
-	found := gjson.Get(v, t.path)
+	found := gjson.Get(text, path)
 	if found.Type == gjson.String {
 		return found.Str
 	}
