@@ -42,6 +42,10 @@ type Call struct {
 	Dialect string
 	OneStep bool
 
+	// Inquiry: nobody is calling. Who asks wants to know where a call would go, through an incoming link
+	// for example; it is decided as a call is, and counts as none.
+	Inquiry bool
+
 	// Explain asks every room to record what it did in words, for a person. Off on the hot path.
 	Explain bool
 }

@@ -34,20 +34,28 @@ func TestTheCommentedExampleShowsTheDefaults(t *testing.T) {
 
 	// An example has to be called something, and lists are empty by default.
 	examples := []string{"ID", "Name", "DefaultSchema", "URL", "Headers", "Auth", "Sign", "Params", "Dial", "Destinations.Allow",
-		"Destinations.Deny", "Intakes", "Numbers", "Schemas", "Hooks"}
+		"Destinations.Deny", "Intakes", "Numbers", "Schemas", "Hooks", "Webhooks", "Incoming",
+		"Version", "ReadOnly"}
 	got.Projects, got.Admin.Tokens = nil, nil
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("the installation's settings: got %+v; want the defaults %+v", *got, want)
 	}
 	var p Project
 	p.SetDefaults()
-	sameBut(t, "projects[0]", reflect.ValueOf(project), reflect.ValueOf(p), examples)
+	sameBut(t, "projects[0]", reflect.ValueOf(*project), reflect.ValueOf(p), examples)
 	var h Hook
 	h.SetDefaults()
 	sameBut(t, "projects[0].hooks[0]", reflect.ValueOf(hook), reflect.ValueOf(h), examples)
 	var s Step
 	s.SetDefaults()
 	step.Dial, step.Destinations = nil, nil
+	var w Webhook
+	w.SetDefaults()
+	sameBut(t, "projects[0].webhooks[0]", reflect.ValueOf(project.Webhooks[0]), reflect.ValueOf(w),
+		[]string{"ID", "URL", "Event", "When", "Fields", "Params", "Headers", "Save"})
+	var in Incoming
+	in.SetDefaults()
+	sameBut(t, "projects[0].incoming[0]", reflect.ValueOf(project.Incoming[0]), reflect.ValueOf(in), []string{"ID", "Token", "Fields", "Key", "Route"})
 	sameBut(t, "projects[0].schemas[0].steps[0]", reflect.ValueOf(step), reflect.ValueOf(s), nil)
 }
 
@@ -152,7 +160,7 @@ func TestTheDemoAsksTheCRMBesideItAndFallsBackToTheOperators(t *testing.T) {
 	}
 }
 
-// The example of the design document but for the keys of nouns that come later.
+// The example of the design document, as it is written there.
 func TestTheDesignsExampleLoads(t *testing.T) {
 	c := load(t, "design")
 	h := c.Projects[0].Hooks[0]
@@ -161,5 +169,13 @@ func TestTheDesignsExampleLoads(t *testing.T) {
 	}
 	if hours := c.Projects[0].Schemas[1].Hours; !hours.IsOpen(time.Date(2026, 11, 18, 8, 0, 0, 0, time.UTC)) {
 		t.Error("10:00 of a Wednesday in Kyiv is closed")
+	}
+	w := c.Projects[0].Webhooks[0]
+	if w.ID < 1 || w.Event != "destroy" || w.Fields[0] != (FieldRename{"callid", "id"}) || *w.Params[0].Value != "pbx" ||
+		w.Headers[0].Value.Reveal() != "another secret" || w.Retry != "30m x 48" {
+		t.Errorf("got webhook %+v", w)
+	}
+	if in := c.Projects[0].Incoming[0]; in.ID == "" || in.Token.Reveal() != "0123456789abcdef" || in.Key != "chat_id" || in.Keep != 24*time.Hour {
+		t.Errorf("got link %+v", in)
 	}
 }

@@ -132,6 +132,8 @@ type Answer struct {
 	Detail string
 	// Attempts tells of every request that was sent or tried.
 	Attempts []Attempt
+	// At is when the last request ended, where the Asker tells.
+	At time.Time
 	// Buf is scratch that the answer's strings may point into.
 	Buf []byte
 }

@@ -21,6 +21,8 @@ const (
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	secretType   = reflect.TypeFor[Secret]()
+
+	defaulterType = reflect.TypeFor[defaulter]()
 )
 
 // structType is what the decoder knows of a struct: its keys and the fields they fill.
@@ -37,7 +39,7 @@ func (l *loader) structType(t reflect.Type) *structType {
 	if s := l.types[t]; s != nil {
 		return s
 	}
-	s := &structType{fields: map[string]int{}, defaults: reflect.PointerTo(t).Implements(reflect.TypeFor[defaulter]())}
+	s := &structType{fields: map[string]int{}, defaults: reflect.PointerTo(t).Implements(defaulterType)}
 	for i := range t.NumField() {
 		key, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
 		if key != "" && key != "-" {
@@ -99,7 +101,7 @@ func (l *loader) decode(n *yaml.Node, v reflect.Value, at *path) {
 				v.SetString(text)
 			}
 		}
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		l.decodeInt(n, v, at)
 	case reflect.Float64:
 		l.decodeFloat(n, v, at)
@@ -198,6 +200,9 @@ func (l *loader) decodeList(n *yaml.Node, v reflect.Value, at *path) {
 	for i, item := range n.Content {
 		if resolved(item).ShortTag() == "!!null" {
 			l.refuse(item, at.item(i), "nothing", "a value, or the item left out")
+			if items.Index(i).Kind() == reflect.Pointer {
+				items.Index(i).Set(reflect.New(v.Type().Elem().Elem())) // the checks look into it
+			}
 			continue
 		}
 		l.decode(item, items.Index(i), at.item(i))

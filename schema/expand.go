@@ -12,11 +12,11 @@ import (
 // maxSecretFile bounds a file:PATH's content in bytes.
 const maxSecretFile = 64 << 10
 
-// expand replaces every ${NAME} of a scalar by the environment's value, and $${ by ${. A value that
+// expand replaces, in a file's text, every ${NAME} of a scalar by the environment's value, and $${ by ${. A value that
 // was put in is not looked at again, so an environment can't name further variables or files.
 func (l *loader) expand(n *yaml.Node, at *path) (text string, ok bool) {
 	rest := n.Value
-	if !strings.Contains(rest, "${") {
+	if l.managed || !strings.Contains(rest, "${") {
 		return rest, true
 	}
 	var out strings.Builder
@@ -62,6 +62,10 @@ func (l *loader) secret(n *yaml.Node, at *path) (Secret, bool) {
 	}
 	if !strings.HasPrefix(n.Value, "file:") {
 		return NewSecret(text), true
+	}
+	if l.managed {
+		l.refuse(n, at, "file:", "the secret itself; files are read for the configuration file only")
+		return Secret{}, false
 	}
 	name := l.beside(strings.TrimPrefix(text, "file:"))
 	content, err := l.opts.ReadFile(name)

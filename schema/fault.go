@@ -16,8 +16,11 @@ type Fault struct {
 	Found, Want  string
 }
 
-// Error returns "FILE:LINE:COL: key: found …; want …".
+// Error returns "FILE:LINE:COL: key: found …; want …", without the place where there is no file.
 func (f Fault) Error() string {
+	if f.File == "" {
+		return fmt.Sprintf("%s: found %s; want %s", f.Key, f.Found, f.Want)
+	}
 	return fmt.Sprintf("%s:%d:%d: %s: found %s; want %s", f.File, f.Line, f.Column, f.Key, f.Found, f.Want)
 }
 

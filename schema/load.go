@@ -2,13 +2,13 @@ package schema
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +22,8 @@ import (
 type LoadOptions struct {
 	Getenv   func(name string) (string, bool)
 	ReadFile func(path string) ([]byte, error)
+	// Version is given to the projects read: which reading of the file this is, 1 and 0 for the first.
+	Version uint64
 }
 
 // maxConfig bounds a configuration file's length in bytes.
@@ -40,7 +42,7 @@ func Load(name string, text []byte, opts LoadOptions) (*Config, error) {
 	if opts.ReadFile == nil {
 		opts.ReadFile = os.ReadFile
 	}
-	l := &loader{file: name, opts: opts, refused: map[string]bool{}, types: map[reflect.Type]*structType{}, zones: map[string]*time.Location{}}
+	l := newLoader(name, opts)
 	c := &Config{}
 	c.SetDefaults()
 	l.root = l.parse(text)
@@ -50,9 +52,11 @@ func Load(name string, text []byte, opts LoadOptions) (*Config, error) {
 			l.checkConfig(c)
 		}
 	}
-	if len(l.faults) > 0 {
-		slices.SortFunc(l.faults, Fault.compare)
-		return nil, l.faults
+	if err := l.outcome(); err != nil {
+		return nil, err
+	}
+	for _, p := range c.Projects {
+		p.ReadOnly, p.Version = name, max(1, opts.Version)
 	}
 	return c, nil
 }
@@ -68,10 +72,12 @@ type loader struct {
 	refused map[string]bool
 
 	types          map[reflect.Type]*structType
-	nodes, aliased int                       // decoded so far, in all and through aliases
-	inAlias        bool                      // what is decoded now stands under an alias
-	stopped        bool                      // a limit was reached; decode no more
-	zones          map[string]*time.Location // by name, as reading one is slow
+	nodes, aliased int                         // decoded so far, in all and through aliases
+	inAlias        bool                        // what is decoded now stands under an alias
+	stopped        bool                        // a limit was reached; decode no more
+	managed        bool                        // what is read is a tenant's, by the API: no ${NAME}, no files
+	zones          map[string]*time.Location   // by name, as reading one is slow
+	links          map[[sha256.Size]byte]*path // the tokens of incoming links, and where they stand
 }
 
 // parse reads the text into a tree. It bounds what the YAML reader gets to see; that one bounds the

@@ -21,7 +21,8 @@ type Config struct {
 	Callers      Callers      `yaml:"callers"`
 	Events       Events       `yaml:"events"`
 
-	Projects []Project `yaml:"projects"`
+	// Projects are shared between configurations where they are the same: read them, don't change them.
+	Projects []*Project `yaml:"projects"`
 }
 
 // Admin is the operators' door; absent unless a token is configured.

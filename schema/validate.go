@@ -56,6 +56,13 @@ func (l *loader) checkServer(c *Config) {
 	within(l, repeats.field("window"), c.Repeats.Window, 0, 10*time.Minute)
 	within(l, repeats.field("memory_bytes"), c.Repeats.Memory, 1<<20, 1<<30)
 
+	callers, events := root.field("callers"), root.field("events")
+	within(l, callers.field("keep"), c.Callers.Keep, 0, 10*365*24*time.Hour)
+	within(l, callers.field("deadline"), c.Callers.Deadline, 100*time.Microsecond, time.Second)
+	within(l, events.field("workers"), c.Events.Workers, 1, 10_000)
+	within(l, events.field("log_for"), c.Events.LogFor, 0, 365*24*time.Hour)
+	within(l, events.field("log_entries"), c.Events.LogEntries, 1, 1_000_000)
+
 	servers := root.field("dns").field("servers")
 	for i, s := range c.DNS.Servers {
 		if a, err := netip.ParseAddrPort(s); err != nil || a.Port() == 0 {
@@ -126,6 +133,9 @@ func (l *loader) checkAdminTokens(tokens []Token, at *path) {
 		}
 		for j, scope := range t.Scopes {
 			l.oneOf(at.field("scopes").item(j), scope, "read", "write")
+		}
+		if t.Project != "" && !validID(t.Project) { // whether there is one now, the API knows
+			l.fault(at.field("project"), "a project's id, or nothing for all of them")
 		}
 	}
 }

@@ -88,6 +88,17 @@ func (l *loader) checkDialTemplate(at *path, pbx, text string, inherit bool, tag
 	}
 }
 
+// Dialing returns how the project's destinations are written: its own templates, completed by the
+// installation's.
+func (p *Project) Dialing(installation *Dialing) *Dialing {
+	if p.Dial == nil {
+		return installation
+	}
+	d := *p.Dial
+	d.inherit(installation)
+	return &d
+}
+
 // inherit fills the templates that d leaves out.
 func (d *Dialing) inherit(from *Dialing) {
 	d.Asterisk.inherit(&from.Asterisk)

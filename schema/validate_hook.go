@@ -16,7 +16,8 @@ func (p *projectCheck) checkHook(h *Hook, at *path) {
 	p.checkHookURLs(h, at)
 	p.checkHookForm(h, at)
 	p.checkHeaders(h.Headers, at.field("headers"), true)
-	p.checkAuth(h, at)
+	p.checkAuth(&h.Auth, at.field("auth"))
+	p.checkSigns(h.Sign, h.Sign2, at)
 	p.checkHookTLS(&h.TLS, at.field("tls"))
 	p.checkParams(h.Params, at.field("params"), h.Send)
 	p.checkZone(at.field("tz"), h.TZ)
@@ -67,10 +68,18 @@ func (l *loader) checkHookForm(h *Hook, at *path) {
 	if _, err := ParseTemplate(h.Body); err != nil {
 		l.fault(at.field("body"), wantTags)
 	}
-	if h.ContentType != "" && h.ContentType != "none" {
-		if _, _, err := mime.ParseMediaType(h.ContentType); err != nil || !plainLine(h.ContentType) {
-			l.fault(at.field("content_type"), "a media type, such as text/plain; charset=utf-8, or none")
-		}
+	if h.ContentType != "none" {
+		l.checkMediaType(at.field("content_type"), h.ContentType, ", or none")
+	}
+}
+
+// checkMediaType checks a Content-Type; an empty one is the default.
+func (l *loader) checkMediaType(at *path, text, or string) {
+	if text == "" {
+		return
+	}
+	if _, _, err := mime.ParseMediaType(text); err != nil || !plainLine(text) {
+		l.fault(at, "a media type, such as text/plain; charset=utf-8%s", or)
 	}
 }
 
@@ -85,22 +94,32 @@ var framing = []string{
 func (l *loader) checkHeaders(headers map[string]Secret, at *path, tags bool) {
 	seen := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		at, value, lower := at.field(name), headers[name].Reveal(), strings.ToLower(name)
-		switch other, twice := seen[lower]; {
-		case !isToken(name):
-			l.faultFound(at, "a bad header name", "letters, digits and !#$%%&'*+-.^_`|~ (RFC 9110, token)")
-		case slices.Contains(framing, lower):
-			l.faultFound(at, "a header that the connection needs for itself", "any other one")
-		case twice:
-			l.faultFound(at, "the header a second time", "it once (%s is the same one)", other)
-		}
-		seen[lower] = name
-		if len(value) > 8192 || !plainLine(strings.ReplaceAll(value, "\t", " ")) {
-			l.faultSecret(at, "one line of at most 8192 bytes without control characters")
-		}
-		if _, err := ParseTemplate(value); tags && err != nil {
-			l.faultSecret(at, wantTags)
-		}
+		l.checkHeaderName(at.field(name), name, seen)
+		l.checkHeaderValue(at.field(name), headers[name], tags)
+	}
+}
+
+// checkHeaderName checks a name; seen holds those before, by their lower case.
+func (l *loader) checkHeaderName(at *path, name string, seen map[string]string) {
+	lower := strings.ToLower(name)
+	switch other, twice := seen[lower]; {
+	case !isToken(name):
+		l.faultFound(at, "a bad header name", "letters, digits and !#$%%&'*+-.^_`|~ (RFC 9110, token)")
+	case slices.Contains(framing, lower):
+		l.faultFound(at, "a header that the connection needs for itself", "any other one")
+	case twice:
+		l.faultFound(at, "the header a second time", "it once (%s is the same one)", other)
+	}
+	seen[lower] = name
+}
+
+func (l *loader) checkHeaderValue(at *path, secret Secret, tags bool) {
+	value := secret.Reveal()
+	if len(value) > 8192 || !plainLine(strings.ReplaceAll(value, "\t", " ")) {
+		l.faultSecret(at, "one line of at most 8192 bytes without control characters")
+	}
+	if _, err := ParseTemplate(value); tags && err != nil {
+		l.faultSecret(at, wantTags)
 	}
 }
 
@@ -111,27 +130,30 @@ func isToken(s string) bool {
 	})
 }
 
-func (l *loader) checkAuth(h *Hook, at *path) {
-	auth := at.field("auth")
-	if basic := h.Auth.Basic; basic != nil {
+func (l *loader) checkAuth(a *Auth, at *path) {
+	if basic := a.Basic; basic != nil {
 		// RFC 7617: the first ":" ends the user.
 		if basic.User == "" || strings.Contains(basic.User, ":") || !plainLine(basic.User) {
-			l.fault(auth.field("basic").field("user"), `a name without ":" and control characters`)
+			l.fault(at.field("basic").field("user"), `a name without ":" and control characters`)
 		}
 		if !plainLine(basic.Password.Reveal()) {
-			l.faultSecret(auth.field("basic").field("password"), "one line without control characters")
+			l.faultSecret(at.field("basic").field("password"), "one line without control characters")
 		}
 	}
-	bearer := h.Auth.Bearer.Reveal()
+	bearer := a.Bearer.Reveal()
 	switch {
-	case h.Auth.Basic != nil && l.has(auth.field("bearer")):
-		l.faultFound(auth, "basic and bearer", "one of the two")
-	case l.has(auth.field("bearer")) && (bearer == "" || !every(bearer, func(c byte) bool { return c > ' ' && c < 0x7f })):
-		l.faultSecret(auth.field("bearer"), "a token of visible ASCII characters")
+	case a.Basic != nil && l.has(at.field("bearer")):
+		l.faultFound(at, "basic and bearer", "one of the two")
+	case l.has(at.field("bearer")) && (bearer == "" || !every(bearer, func(c byte) bool { return c > ' ' && c < 0x7f })):
+		l.faultSecret(at.field("bearer"), "a token of visible ASCII characters")
 	}
-	l.checkSign(at.field("sign"), h.Sign)
-	l.checkSign(at.field("sign_next"), h.Sign2)
-	if h.Sign2.Reveal() != "" && h.Sign.Reveal() == "" {
+}
+
+// checkSigns checks the secrets by which requests are signed: the one in use and the one to come.
+func (l *loader) checkSigns(sign, next Secret, at *path) {
+	l.checkSign(at.field("sign"), sign)
+	l.checkSign(at.field("sign_next"), next)
+	if next.Reveal() != "" && sign.Reveal() == "" {
 		l.faultSecret(at.field("sign_next"), "sign beside it, which it is to follow")
 	}
 }
@@ -158,8 +180,12 @@ func (l *loader) checkHookTLS(t *TLS, at *path) {
 	if t.ServerName != "" && !validHost(t.ServerName) {
 		l.fault(at.field("server_name"), "a DNS name")
 	}
-	for _, file := range []*string{&t.CA, &t.Cert, &t.Key} {
-		if *file != "" {
+	for key, file := range map[string]*string{"ca": &t.CA, "cert": &t.Cert, "key": &t.Key} {
+		switch {
+		case *file == "":
+		case l.managed:
+			l.fault(at.field(key), "none here: a project may name files of this machine in the configuration file only")
+		default:
 			*file = l.beside(*file)
 		}
 	}

@@ -29,7 +29,7 @@ func (l *loader) checkProjects(c *Config) {
 	topProject, topScheme, _ := strings.Cut(c.DefaultSchema, "/")
 	for i := range c.Projects {
 		p := &checks[i]
-		*p = projectCheck{loader: l, Project: &c.Projects[i], at: at.item(i)}
+		*p = projectCheck{loader: l, Project: c.Projects[i], at: at.item(i)}
 		p.otherwise = p.DefaultSchema
 		if p.otherwise == "" && p.ID == topProject {
 			p.otherwise = topScheme
@@ -69,7 +69,6 @@ func (p *projectCheck) check(c *Config, numbers map[string]*path) {
 	p.checkDestinations(&p.Project.Destinations, p.at.field("destinations"))
 	if p.Dial != nil {
 		p.checkDialing(p.Dial, p.at.field("dial"), true)
-		p.Dial.inherit(&c.Dial)
 	}
 	for i := range p.Intakes {
 		p.checkIntakeRename(&p.Intakes[i], p.at.field("intakes").item(i))
@@ -82,6 +81,14 @@ func (p *projectCheck) check(c *Config, numbers map[string]*path) {
 	for i := range p.Hooks {
 		p.checkHook(&p.Hooks[i], p.at.field("hooks").item(i))
 	}
+	for i := range p.Webhooks {
+		p.checkWebhook(&p.Webhooks[i], p.at.field("webhooks").item(i))
+	}
+	p.checkWebhookIDs()
+	for i := range p.Incoming {
+		p.checkIncoming(&p.Incoming[i], p.at.field("incoming").item(i))
+	}
+	p.checkIncomingIDs()
 	p.checkNumbers(numbers)
 	at := p.at.field("default_schema")
 	switch {
@@ -144,8 +151,11 @@ func (p *projectCheck) checkNumbers(numbers map[string]*path) {
 		if other := numbers[digits]; digits == "" {
 			p.fault(at.field("number"), "an international number of 7 to 15 digits, or an extension of 2 to 6")
 		} else if other != nil {
-			node, _ := p.find(other)
-			p.fault(at.field("number"), "a number that stands nowhere else; line %d has it too (%s)", node.Line, other)
+			place := other.String() + " has it too"
+			if node, _ := p.find(other); p.file != "" {
+				place = fmt.Sprintf("line %d has it too (%s)", node.Line, other)
+			}
+			p.fault(at.field("number"), "a number that stands nowhere else; %s", place)
 		} else {
 			numbers[digits], n.Number = at.field("number"), digits
 		}
