@@ -15,25 +15,37 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// The buckets of the file, in schema 1. Numbers are big-endian, 8 bytes.
+// The buckets of the file. Numbers are big-endian, 8 bytes.
 var (
-	bucketMeta   = []byte("meta")   // "schema" → version
-	bucketDocs   = []byte("docs")   // kind NUL id → version, body; its sequence is the change number
-	bucketTrails = []byte("trails") // a bucket a trail: number → body
-	bucketValues = []byte("values") // "v" or "c", key → expiry in ms, value or count
-	bucketExpiry = []byte("expiry") // expiry in ms, key in values → nothing
-	bucketItems  = []byte("items")  // id → queue NUL due in ms, body
-	bucketDue    = []byte("due")    // queue NUL due in ms, id → nothing
-	bucketQueues = []byte("queues") // queue → items in it
+	bucketMeta    = []byte("meta")    // "schema" → version
+	bucketDocs    = []byte("docs")    // kind NUL id → version, body; its sequence is the change number
+	bucketLatest  = []byte("latest")  // kind NUL number of a document's last change, be it its deletion → id
+	bucketGone    = []byte("gone")    // kind NUL id of a deleted document → number of that change
+	bucketFloors  = []byte("floors")  // kind → number of the last deletion that is forgotten, how many are in gone
+	bucketTrails  = []byte("trails")  // a bucket a trail: number → body
+	bucketValues  = []byte("values")  // "v", "c" or "n", key → expiry in ms, value or count
+	bucketExpiry  = []byte("expiry")  // expiry in ms, key in values → nothing
+	bucketItems   = []byte("items")   // id → queue NUL due in ms, body
+	bucketDue     = []byte("due")     // queue NUL due in ms, id → nothing
+	bucketQueues  = []byte("queues")  // queue → items in it
+	bucketGroups  = []byte("groups")  // queue NUL group NUL number → due in ms, id
+	bucketGrouped = []byte("grouped") // id → key in groups
+	bucketRecords = []byte("records") // a bucket a log, whose sequence is how many it has: id → body
 
 	keySchema = []byte("schema")
 )
 
-// migrations[v] takes a file from schema v to v+1.
-var migrations = [schemaVersion]func(*bbolt.Tx) error{createBuckets}
+// boltSchema is the version of the layout that is written. migrations[v] takes a file from schema v to
+// v+1.
+const boltSchema = 2
+
+var migrations = [boltSchema]func(*bbolt.Tx) error{createBuckets, numberChanges}
 
 func createBuckets(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{bucketDocs, bucketTrails, bucketValues, bucketExpiry, bucketItems, bucketDue, bucketQueues} {
+	for _, name := range [][]byte{
+		bucketDocs, bucketLatest, bucketGone, bucketFloors, bucketTrails, bucketValues, bucketExpiry,
+		bucketItems, bucketDue, bucketQueues, bucketGroups, bucketGrouped, bucketRecords,
+	} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -53,11 +65,12 @@ const (
 // Bolt is the store in a file. Reads run side by side; all writes go through one goroutine, which
 // gathers those that wait into one transaction and one flush.
 type Bolt struct {
-	db     *bbolt.DB
-	now    func() time.Time // what values expire by
-	writes chan *write
-	quit   chan struct{} // closed by Close
-	done   chan struct{} // closed by the writer at its end
+	db       *bbolt.DB
+	remember int              // deletions of a kind
+	now      func() time.Time // what values expire by
+	writes   chan *write
+	quit     chan struct{} // closed by Close
+	done     chan struct{} // closed by the writer at its end
 
 	mu       sync.Mutex
 	closed   bool                          // guarded by mu
@@ -87,7 +100,7 @@ func OpenBolt(ctx context.Context, path string) (*Bolt, error) {
 	db, err := bbolt.Open(path, 0o640, &bbolt.Options{Timeout: wait, FreelistType: bbolt.FreelistMapType, InitialMmapSize: mapped})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("open %s: another process has it open; stop that one, or share a Redis", path)
+		return nil, fmt.Errorf("open %s: %w", path, ErrInUse)
 	case err != nil:
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -95,7 +108,7 @@ func OpenBolt(ctx context.Context, path string) (*Bolt, error) {
 		db.Close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	b := &Bolt{db: db, now: time.Now, writes: make(chan *write), quit: make(chan struct{}), done: make(chan struct{}),
+	b := &Bolt{db: db, remember: maxGone, now: time.Now, writes: make(chan *write), quit: make(chan struct{}), done: make(chan struct{}),
 		watchers: map[chan struct{}]func() bool{}, leases: map[string]lease{}}
 	go b.write()
 	return b, nil
@@ -110,10 +123,10 @@ func migrate(tx *bbolt.Tx) error {
 	if v := meta.Get(keySchema); len(v) == 8 {
 		version = binary.BigEndian.Uint64(v)
 	}
-	if version > schemaVersion {
-		return errNewer(version)
+	if version > boltSchema {
+		return errNewer(version, boltSchema)
 	}
-	for ; version < schemaVersion; version++ {
+	for ; version < boltSchema; version++ {
 		if err := migrations[version](tx); err != nil {
 			return fmt.Errorf("migrate from schema %d: %w", version, err)
 		}
@@ -154,7 +167,7 @@ func (b *Bolt) view(ctx context.Context, do func(*bbolt.Tx) error) error {
 
 // classify lets our own errors pass and wraps the others.
 func classify(err error) error {
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
 	return unavailable(err)

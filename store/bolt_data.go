@@ -35,19 +35,20 @@ func (b *Bolt) PutDoc(ctx context.Context, kind, id string, body []byte, expecte
 	if err := checkNames(kind, id); err != nil {
 		return 0, err
 	}
-	return b.changeDoc(ctx, docKey(kind, id), join(number(0), body), expected)
+	return b.changeDoc(ctx, kind, id, join(number(0), body), expected)
 }
 
 // DeleteDoc is Documents'.
 func (b *Bolt) DeleteDoc(ctx context.Context, kind, id string, expected uint64) error {
-	_, err := b.changeDoc(ctx, docKey(kind, id), nil, expected)
+	_, err := b.changeDoc(ctx, kind, id, nil, expected)
 	return err
 }
 
 // changeDoc gives the document that has the version expected another value, whose version it fills in
 // and returns; nil deletes it.
-func (b *Bolt) changeDoc(ctx context.Context, key, value []byte, expected uint64) (uint64, error) {
+func (b *Bolt) changeDoc(ctx context.Context, kind, id string, value []byte, expected uint64) (uint64, error) {
 	var version uint64
+	key := docKey(kind, id)
 	err := b.update(ctx, func(tx *bbolt.Tx) error {
 		docs := tx.Bucket(bucketDocs)
 		var found uint64
@@ -61,11 +62,14 @@ func (b *Bolt) changeDoc(ctx context.Context, key, value []byte, expected uint64
 			return ErrConflict
 		}
 		version = docs.Sequence() + 1
+		if err := errors.Join(docs.SetSequence(version), b.noteChange(tx, kind, id, found, version, value == nil)); err != nil {
+			return err
+		}
 		if value == nil {
-			return errors.Join(docs.Delete(key), docs.SetSequence(version))
+			return docs.Delete(key)
 		}
 		binary.BigEndian.PutUint64(value, version)
-		return errors.Join(docs.Put(key, value), docs.SetSequence(version))
+		return docs.Put(key, value)
 	}, b.wake)
 	if err != nil {
 		return 0, err

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -23,32 +24,114 @@ func (b *Bolt) Enqueue(ctx context.Context, items ...Item) error {
 	if err := checkItems(items); err != nil || len(items) == 0 {
 		return err
 	}
-	places, values := make([][]byte, len(items)), make([][]byte, len(items))
-	for i, it := range items {
-		places[i] = place(it.Queue, it.Due)
-		values[i] = join(places[i], it.Body)
+	kept := keptItems(items)
+	return b.update(ctx, func(tx *bbolt.Tx) error { return addItems(tx, kept) }, nil)
+}
+
+// EnqueueOnce is Outbox's.
+func (b *Bolt) EnqueueOnce(ctx context.Context, once Once, items ...Item) ([]byte, bool, error) {
+	if err := checkOnce(once, items); err != nil {
+		return nil, false, err
 	}
-	return b.update(ctx, func(tx *bbolt.Tx) error {
-		for i := range items {
-			id := []byte(items[i].ID)
-			if tx.Bucket(bucketItems).Get(id) != nil {
-				continue
-			}
-			if err := errors.Join(putItem(tx, id, places[i], values[i]), count(tx, items[i].Queue, 1)); err != nil {
+	kept, value := keptItems(items), bytes.Clone(once.Value)
+	var existing []byte
+	err := b.update(ctx, func(tx *bbolt.Tx) error {
+		key := []byte(aName + once.Name)
+		if old := b.live(tx.Bucket(bucketValues).Get(key)); old != nil {
+			existing = bytes.Clone(old)
+			return ErrConflict
+		}
+		return errors.Join(b.putValue(tx, key, value, once.Keep), addItems(tx, kept))
+	}, nil)
+	switch err {
+	case nil:
+		return nil, true, nil
+	case ErrConflict:
+		return existing, false, nil
+	}
+	return nil, false, err
+}
+
+// keptItem is an item as the file has it: its value begins with its place.
+type keptItem struct {
+	Item
+	value []byte
+}
+
+func keptItems(items []Item) []keptItem {
+	kept := make([]keptItem, len(items))
+	for i, it := range items {
+		kept[i] = keptItem{it, join(place(it.Queue, millis(it.Due)), it.Body)}
+	}
+	return kept
+}
+
+func addItems(tx *bbolt.Tx, kept []keptItem) error {
+	for _, it := range kept {
+		id := []byte(it.ID)
+		if tx.Bucket(bucketItems).Get(id) != nil {
+			continue
+		}
+		if it.Group != "" {
+			if err := joinGroup(tx, &it); err != nil {
 				return err
 			}
 		}
+		if err := errors.Join(putItem(tx, id, it.Queue, it.value), count(tx, it.Queue, 1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// never is when an item is due that waits for another of its group.
+const never = math.MaxUint64
+
+// joinGroup puts an item at its group's end. Where there are others before it, it is not due.
+func joinGroup(tx *bbolt.Tx, it *keptItem) error {
+	groups := tx.Bucket(bucketGroups)
+	n, err := groups.NextSequence()
+	if err != nil {
+		return err
+	}
+	prefix := []byte(it.Queue + "\x00" + it.Group + "\x00")
+	first, _ := groups.Cursor().Seek(prefix)
+	if bytes.HasPrefix(first, prefix) {
+		it.value = join(place(it.Queue, never), it.Body)
+	}
+	key := join(prefix, number(n))
+	return errors.Join(groups.Put(key, join(number(millis(it.Due)), []byte(it.ID))), tx.Bucket(bucketGrouped).Put([]byte(it.ID), key))
+}
+
+// leaveGroup takes an item that is done with off its group, if it has one, whose next it makes due.
+func leaveGroup(tx *bbolt.Tx, id []byte, queue string) error {
+	groups, grouped := tx.Bucket(bucketGroups), tx.Bucket(bucketGrouped)
+	key := bytes.Clone(grouped.Get(id))
+	if key == nil {
 		return nil
-	}, nil)
+	}
+	if err := errors.Join(grouped.Delete(id), groups.Delete(key)); err != nil {
+		return err
+	}
+	next, entry := groups.Cursor().Seek(key)
+	if !bytes.HasPrefix(next, key[:len(key)-8]) {
+		return nil
+	}
+	due, following := binary.BigEndian.Uint64(entry), bytes.Clone(entry[8:])
+	old := tx.Bucket(bucketItems).Get(following)
+	to := join(place(queue, due), old[placeLen(queue):])
+	return errors.Join(tx.Bucket(bucketDue).Delete(join(old[:placeLen(queue)], following)), putItem(tx, following, queue, to))
 }
 
 // place is where an item of a queue stands in bucketDue, but for its id; its value begins with it.
-func place(queue string, due time.Time) []byte {
-	return binary.BigEndian.AppendUint64([]byte(queue+"\x00"), millis(due))
+func place(queue string, due uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte(queue+"\x00"), due)
 }
 
-func putItem(tx *bbolt.Tx, id, place, value []byte) error {
-	return errors.Join(tx.Bucket(bucketDue).Put(join(place, id), nil), tx.Bucket(bucketItems).Put(id, value))
+func placeLen(queue string) int { return len(queue) + 1 + 8 }
+
+func putItem(tx *bbolt.Tx, id []byte, queue string, value []byte) error {
+	return errors.Join(tx.Bucket(bucketDue).Put(join(value[:placeLen(queue)], id), nil), tx.Bucket(bucketItems).Put(id, value))
 }
 
 // count adds n to what is in the queue.
@@ -82,7 +165,7 @@ func (b *Bolt) Ready(ctx context.Context, now time.Time) (ready []string, err er
 // due yields the ids of the queue's items that are due at now and that nobody holds, the earliest
 // first, while yield wants more. The caller has b.mu.
 func (b *Bolt) due(tx *bbolt.Tx, queue string, now time.Time, yield func(id []byte) bool) {
-	end := place(queue, now)
+	end := place(queue, millis(now))
 	c := tx.Bucket(bucketDue).Cursor()
 	for k, _ := c.Seek(end[:len(queue)+1]); len(k) > len(end) && bytes.Compare(k[:len(end)], end) <= 0; k, _ = c.Next() {
 		id := k[len(end):]
@@ -95,61 +178,109 @@ func (b *Bolt) due(tx *bbolt.Tx, queue string, now time.Time, yield func(id []by
 	}
 }
 
-// Lease is Outbox's. It writes nothing to the disk.
-func (b *Bolt) Lease(ctx context.Context, queue string, now time.Time, limit int, keep time.Duration) (leased []Leased, err error) {
-	if limit < 1 {
-		return nil, nil
-	}
+// Lease is Outbox's.
+func (b *Bolt) Lease(ctx context.Context, queue string, now time.Time, limit int, keep time.Duration) ([]Leased, error) {
+	return b.LeaseAll(ctx, now, Want{queue, limit, keep})
+}
+
+// LeaseAll is Outbox's. It writes nothing to the disk.
+func (b *Bolt) LeaseAll(ctx context.Context, now time.Time, wants ...Want) (leased []Leased, err error) {
 	token := rand.Text()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	err = b.view(ctx, func(tx *bbolt.Tx) error {
 		items := tx.Bucket(bucketItems)
-		b.due(tx, queue, now, func(id []byte) bool {
-			body := items.Get(id)[len(queue)+1+8:]
-			leased = append(leased, Leased{ID: string(id), Queue: queue, Body: bytes.Clone(body), Token: token})
-			return len(leased) < limit
-		})
+		for _, w := range wants {
+			if w.Limit < 1 {
+				continue
+			}
+			end := len(leased) + w.Limit
+			b.due(tx, w.Queue, now, func(id []byte) bool {
+				body := items.Get(id)[placeLen(w.Queue):]
+				leased = append(leased, Leased{ID: string(id), Queue: w.Queue, Body: bytes.Clone(body), Token: token})
+				b.leases[string(id)] = lease{token, now.Add(w.Keep)}
+				return len(leased) < end
+			})
+		}
 		return nil
 	})
-	for _, l := range leased {
-		b.leases[l.ID] = lease{token, now.Add(keep)}
-	}
 	return leased, err
 }
 
 // Ack is Outbox's.
-func (b *Bolt) Ack(ctx context.Context, l Leased) error {
-	return b.giveBack(ctx, l, func(tx *bbolt.Tx, id []byte) error {
-		return errors.Join(tx.Bucket(bucketItems).Delete(id), count(tx, l.Queue, -1))
-	})
-}
+func (b *Bolt) Ack(ctx context.Context, l Leased) error { return only(b.Settle(ctx, Outcome{Of: l})) }
 
 // Reschedule is Outbox's.
 func (b *Bolt) Reschedule(ctx context.Context, l Leased, due time.Time, body []byte) error {
-	to := place(l.Queue, due)
-	value := join(to, body)
-	return b.giveBack(ctx, l, func(tx *bbolt.Tx, id []byte) error { return putItem(tx, id, to, value) })
+	return only(b.Settle(ctx, Outcome{Of: l, Again: true, Due: due, Body: body}))
 }
 
-// giveBack takes an item off its place in bucketDue, does what comes instead, and ends the lease.
-func (b *Bolt) giveBack(ctx context.Context, l Leased, instead func(tx *bbolt.Tx, id []byte) error) error {
-	id := []byte(l.ID)
-	return b.update(ctx, func(tx *bbolt.Tx) error {
-		b.mu.Lock()
-		held := b.leases[l.ID]
-		b.mu.Unlock()
-		old := tx.Bucket(bucketItems).Get(id)
-		if held.token == "" || held.token != l.Token || !bytes.HasPrefix(old, []byte(l.Queue+"\x00")) {
+// only is the error of settling a single item.
+func only(lost int, err error) error {
+	if err == nil && lost > 0 {
+		return ErrConflict
+	}
+	return err
+}
+
+// Settle is Outbox's.
+func (b *Bolt) Settle(ctx context.Context, outcomes ...Outcome) (lost int, err error) {
+	// What the transaction uses must be its own, as it may run after ctx has ended.
+	todo := make([]Outcome, len(outcomes))
+	for i, o := range outcomes {
+		todo[i] = o
+		todo[i].Body = bytes.Clone(o.Body)
+	}
+	var settled []string
+	err = b.update(ctx, func(tx *bbolt.Tx) error {
+		settled = settled[:0]
+		for i := range todo {
+			switch err := b.settle(tx, &todo[i]); {
+			case err == nil:
+				settled = append(settled, todo[i].Of.ID)
+			case err != ErrConflict:
+				return err
+			}
+		}
+		if len(settled) == 0 {
 			return ErrConflict
 		}
-		return errors.Join(tx.Bucket(bucketDue).Delete(join(old[:len(l.Queue)+1+8], id)), instead(tx, id))
+		return nil
 	}, func() {
-		// Only now: until the item has left its place for all to see, the lease keeps others off it.
+		// Only now: until an item has left its place for all to see, the lease keeps others off it.
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		delete(b.leases, l.ID)
+		for _, id := range settled {
+			delete(b.leases, id)
+		}
 	})
+	switch {
+	case err == ErrConflict:
+		return len(outcomes), nil
+	case err != nil:
+		return 0, err
+	}
+	return len(outcomes) - len(settled), nil
+}
+
+// settle takes an item off its place, and puts it where it belongs by now.
+func (b *Bolt) settle(tx *bbolt.Tx, o *Outcome) error {
+	id, queue := []byte(o.Of.ID), o.Of.Queue
+	b.mu.Lock()
+	held := b.leases[o.Of.ID]
+	b.mu.Unlock()
+	items := tx.Bucket(bucketItems)
+	old := items.Get(id)
+	if held.token == "" || held.token != o.Of.Token || !bytes.HasPrefix(old, []byte(queue+"\x00")) {
+		return ErrConflict
+	}
+	if err := tx.Bucket(bucketDue).Delete(join(old[:placeLen(queue)], id)); err != nil {
+		return err
+	}
+	if o.Again {
+		return putItem(tx, id, queue, join(place(queue, millis(o.Due)), o.Body))
+	}
+	return errors.Join(items.Delete(id), count(tx, queue, -1), leaveGroup(tx, id, queue))
 }
 
 // Held is Outbox's.

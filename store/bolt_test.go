@@ -60,7 +60,7 @@ func TestAFileOfANewerHookswitchIsLeftAlone(t *testing.T) {
 	must(t, openFile(t, path).Close())
 	db, err := bbolt.Open(path, 0o600, nil)
 	must(t, err)
-	must(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, number(schemaVersion+1)) }))
+	must(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, number(boltSchema+1)) }))
 	must(t, db.Close())
 	if _, err = OpenBolt(t.Context(), path); err == nil || !strings.Contains(err.Error(), "upgrade") {
 		t.Errorf("got %v; want it to say upgrade", err)
@@ -228,3 +228,23 @@ func TestABadBackupIsRefusedAndTheFileStays(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the connection broke") }
+
+func TestAFileOfSchema1KeepsItsDocumentsAndNumbersTheirChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hookswitch.db")
+	b := openFile(t, path)
+	v := put(t, b, "kind", "a", "1", 0)
+	must(t, b.db.Update(func(tx *bbolt.Tx) error {
+		return errors.Join(tx.DeleteBucket(bucketLatest), tx.DeleteBucket(bucketGone), tx.DeleteBucket(bucketFloors),
+			tx.Bucket(bucketMeta).Put(keySchema, number(1)))
+	}))
+	must(t, b.Close())
+	b = openFile(t, path)
+	if _, err := b.Changed(t.Context(), "kind", v-1, 10); !errors.Is(err, ErrTooOld) {
+		t.Errorf("before the migration: got %v; want ErrTooOld, since a deletion would not be known", err)
+	}
+	put(t, b, "kind", "b", "2", 0)
+	must(t, b.DeleteDoc(t.Context(), "kind", "a", v))
+	if got, _ := changes(t, b, v, 10); got != "b@2=2 -a@3" {
+		t.Errorf("got %q", got)
+	}
+}

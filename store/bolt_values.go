@@ -14,6 +14,7 @@ import (
 const (
 	aValue   = "v"
 	aCounter = "c"
+	aName    = "n" // that EnqueueOnce has seen
 )
 
 // Set is Values'.
@@ -104,14 +105,18 @@ func (b *Bolt) setValue(ctx context.Context, kind, key string, ttl time.Duration
 	}
 	k := []byte(kind + key)
 	return b.update(ctx, func(tx *bbolt.Tx) error {
-		values := tx.Bucket(bucketValues)
-		v, err := next(b.live(values.Get(k)))
+		v, err := next(b.live(tx.Bucket(bucketValues).Get(k)))
 		if err != nil {
 			return err
 		}
-		expiry := number(millis(b.now().Add(ttl)))
-		return errors.Join(dropValue(tx, k), tx.Bucket(bucketExpiry).Put(join(expiry, k), nil), values.Put(k, join(expiry, v)))
+		return b.putValue(tx, k, v, ttl)
 	}, nil)
+}
+
+// putValue keeps v at key k from now for ttl.
+func (b *Bolt) putValue(tx *bbolt.Tx, k, v []byte, ttl time.Duration) error {
+	expiry := number(millis(b.now().Add(ttl)))
+	return errors.Join(dropValue(tx, k), tx.Bucket(bucketExpiry).Put(join(expiry, k), nil), tx.Bucket(bucketValues).Put(k, join(expiry, v)))
 }
 
 // dropValue deletes the value at key k, if there is one, with its expiry.

@@ -199,10 +199,11 @@ func testConcurrentWorkers(t *testing.T, s Store) {
 	wantHeld(t, s, map[string]int{})
 }
 
-// modelItem is what the walk expects of an item: it can be leased from free on; token is its last lease's.
+// modelItem is what the walk expects of an item: it can be leased from free on; token is its last
+// lease's. One of a group stands behind those enqueued before it, which have a lower number.
 type modelItem struct {
-	queue, body, token string
-	free               int
+	queue, body, token, group string
+	free, number              int
 }
 
 // testOutboxWalk does at random what can be done, and compares with a model that is only a map.
@@ -217,9 +218,10 @@ func testOutboxWalk(t *testing.T, s Store) {
 		switch action := r.IntN(10); {
 		case action < 4:
 			it := item(id, queue, now+r.IntN(10)-3)
+			it.Group = []string{"", "", "g1", "g2"}[r.IntN(4)]
 			must(t, s.Enqueue(ctx, it))
 			if model[id] == nil {
-				model[id] = &modelItem{queue: queue, body: string(it.Body), free: int(it.Due.Sub(noon) / time.Second)}
+				model[id] = &modelItem{queue: queue, body: string(it.Body), group: it.Group, free: int(it.Due.Sub(noon) / time.Second), number: step}
 			}
 		case action < 7:
 			limit, keep := 1+r.IntN(4), 1+r.IntN(10)
@@ -259,7 +261,11 @@ func testOutboxWalk(t *testing.T, s Store) {
 
 func freeIn(model map[string]*modelItem, queue string, now int) (free []string) {
 	for id, m := range model {
-		if m.queue == queue && m.free <= now {
+		behind := false
+		for _, other := range model {
+			behind = behind || m.group != "" && other.queue == queue && other.group == m.group && other.number < m.number
+		}
+		if m.queue == queue && m.free <= now && !behind {
 			free = append(free, id)
 		}
 	}
@@ -284,5 +290,158 @@ func walkGiveBack(ctx context.Context, t *testing.T, s Store, r *rand.Rand, mode
 	}
 	if good {
 		m.free, m.body, m.token = due, body, ""
+	}
+}
+
+func testEnqueueOnce(t *testing.T, s Store) {
+	ctx := t.Context()
+	once := Once{Name: "call-1 create", Value: []byte("event 1"), Keep: time.Hour}
+	existing, added, err := s.EnqueueOnce(ctx, once, item("1", "crm", 0), item("2", "sms", 0))
+	if err != nil || !added || existing != nil {
+		t.Fatalf("the first: got %q, %v, %v", existing, added, err)
+	}
+	for range 2 { // while the items are there, and when they are done
+		again := Once{Name: once.Name, Value: []byte("event 2"), Keep: time.Hour}
+		existing, added, err = s.EnqueueOnce(ctx, again, item("1", "crm", 0), item("3", "crm", 0))
+		if err != nil || added || string(existing) != "event 1" {
+			t.Fatalf("again: got %q, %v, %v; want event 1", existing, added, err)
+		}
+		for _, l := range append(leaseOf(t, s, "crm", 0, 10, 30), leaseOf(t, s, "sms", 0, 10, 30)...) {
+			must(t, s.Ack(ctx, l))
+		}
+	}
+	wantHeld(t, s, map[string]int{})
+	// Nothing need come of it, a value of the same name is another thing, and it is forgotten in time.
+	_, added, err = s.EnqueueOnce(ctx, Once{Name: "brief", Keep: 20 * time.Millisecond})
+	must(t, err)
+	_, err = s.Get(ctx, once.Name)
+	wantErr(t, "a value of the same name", err, ErrNotFound)
+	eventually(t, "it is forgotten", func() bool {
+		_, again, err := s.EnqueueOnce(ctx, Once{Name: "brief", Keep: time.Hour})
+		must(t, err)
+		return added && again
+	})
+	for _, bad := range []Once{{Name: "", Keep: time.Hour}, {Name: "x", Keep: 0}} {
+		if _, added, err := s.EnqueueOnce(ctx, bad, item("9", "crm", 0)); err == nil || added {
+			t.Errorf("%+v: got %v, %v; want it refused", bad, added, err)
+		}
+	}
+	if _, added, err := s.EnqueueOnce(ctx, Once{Name: "y", Keep: time.Hour}, item("", "crm", 0)); err == nil || added {
+		t.Errorf("an item without id: got %v, %v; want it refused", added, err)
+	}
+	wantHeld(t, s, map[string]int{})
+}
+
+func testEnqueueOnceAtOnce(t *testing.T, s Store) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	winners := map[string]string{}
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 20 {
+				name, me := fmt.Sprint("call-", i), fmt.Sprint("event of ", g)
+				_, added, err := s.EnqueueOnce(t.Context(), Once{name, []byte(me), time.Hour}, item(fmt.Sprint(i, "-", g), "crm", 0))
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				if added && winners[name] != "" {
+					t.Errorf("%s was enqueued by %q and %q", name, winners[name], me)
+				} else if added {
+					winners[name] = me
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	wantHeld(t, s, map[string]int{"crm": 20})
+}
+
+func testGroups(t *testing.T, s Store) {
+	ctx := t.Context()
+	of := func(id, group string, due int) Item {
+		it := item(id, "crm", due)
+		it.Group = group
+		return it
+	}
+	other := of("other queue", "call-1", 0)
+	other.Queue = "sms"
+	must(t, s.Enqueue(ctx, of("create", "call-1", 5), of("answer", "call-1", 0), of("free", "", 1), of("2nd call", "call-2", 2), other))
+	must(t, s.Enqueue(ctx, of("destroy", "call-1", 20), of("answer", "call-1", 0)))
+	wantHeld(t, s, map[string]int{"crm": 5, "sms": 1})
+	wantReady(t, s, 0, "sms")
+	head := leaseOf(t, s, "crm", 10, 10, 30)
+	wantIDs(t, "the first of each group", head, "[free 2nd call create]")
+	must(t, s.Reschedule(ctx, head[2], at(100), []byte("once more")))
+	wantIDs(t, "while the first is retried", leaseOf(t, s, "crm", 30, 10, 30), "[]")
+	for _, l := range leaseOf(t, s, "crm", 100, 10, 30) { // all of them, whose leases have lapsed
+		must(t, s.Ack(ctx, l))
+	}
+	wantReady(t, s, 0, "crm", "sms")
+	next := leaseOf(t, s, "crm", 10, 10, 30)
+	wantIDs(t, "the second", next, "[answer]")
+	// A lease that lapses changes nothing about the order.
+	next = leaseOf(t, s, "crm", 1000, 10, 30)
+	wantIDs(t, "the second again", next, "[answer]")
+	must(t, s.Ack(ctx, next[0]))
+	wantIDs(t, "the third before it is due", leaseOf(t, s, "crm", 19, 10, 30), "[]")
+	last := leaseOf(t, s, "crm", 20, 10, 30)
+	wantIDs(t, "the third", last, "[destroy]")
+	must(t, s.Ack(ctx, last[0]))
+	must(t, s.Enqueue(ctx, of("later", "call-1", 0)))
+	wantIDs(t, "a group begun anew", leaseOf(t, s, "crm", 20, 10, 30), "[later]")
+	wantHeld(t, s, map[string]int{"crm": 1, "sms": 1})
+	if err := s.Enqueue(ctx, of("x", "a\x00b", 0)); err == nil {
+		t.Error("a group with NUL in its name is taken")
+	}
+}
+
+func testLeaseAll(t *testing.T, s Store) {
+	ctx := t.Context()
+	for i := range 5 {
+		must(t, s.Enqueue(ctx, item(fmt.Sprint("a", i), "a", i), item(fmt.Sprint("b", i), "b", i), item(fmt.Sprint("c", i), "c", i)))
+	}
+	leased, err := s.LeaseAll(ctx, at(3), Want{"a", 2, time.Minute}, Want{"b", 0, time.Minute}, Want{"none", 5, time.Minute}, Want{"c", 10, 10 * time.Second})
+	must(t, err)
+	wantIDs(t, "of all", leased, "[a0 a1 c0 c1 c2 c3]")
+	for _, l := range leased {
+		if l.Queue != l.ID[:1] || string(l.Body) != "body of "+l.ID {
+			t.Errorf("got %+v", l)
+		}
+	}
+	again, err := s.LeaseAll(ctx, at(13), Want{"a", 10, time.Minute}, Want{"c", 10, time.Minute})
+	must(t, err)
+	if len(again) != 3+5 { // in an order that each backend has its own of
+		t.Errorf("leased %s; want what is left of a, and all of c, whose leases have lapsed", ids(again))
+	}
+	none, err := s.LeaseAll(ctx, at(13))
+	must(t, err)
+	wantIDs(t, "of nothing", none, "[]")
+}
+
+func testSettle(t *testing.T, s Store) {
+	ctx := t.Context()
+	must(t, s.Enqueue(ctx, item("1", "a", 0), item("2", "a", 0), item("3", "b", 0), item("4", "b", 0)))
+	leased, err := s.LeaseAll(ctx, at(0), Want{"a", 5, time.Minute}, Want{"b", 5, time.Minute})
+	must(t, err)
+	must(t, s.Ack(ctx, leased[3]))
+	lost, err := s.Settle(ctx, Outcome{Of: leased[0]}, Outcome{Of: leased[1], Again: true, Due: at(50), Body: []byte("once more")},
+		Outcome{Of: leased[2]}, Outcome{Of: leased[3]})
+	if err != nil || lost != 1 {
+		t.Errorf("got %d lost, %v; want 1", lost, err)
+	}
+	if lost, err = s.Settle(ctx, Outcome{Of: leased[0]}, Outcome{Of: leased[2]}); err != nil || lost != 2 {
+		t.Errorf("all again: got %d lost, %v; want 2", lost, err)
+	}
+	if lost, err = s.Settle(ctx); err != nil || lost != 0 {
+		t.Errorf("nothing: got %d lost, %v", lost, err)
+	}
+	wantHeld(t, s, map[string]int{"a": 1})
+	wantReady(t, s, 49)
+	again := leaseOf(t, s, "a", 50, 5, 30)
+	wantIDs(t, "the one left", again, "[2]")
+	if string(again[0].Body) != "once more" {
+		t.Errorf("got the body %q", again[0].Body)
 	}
 }

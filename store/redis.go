@@ -13,15 +13,21 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 )
 
-// The keys in Redis, in schema 1.
+// redisSchema is the version of the layout in Redis.
+const redisSchema = 1
+
+// The keys in Redis.
 const (
 	keyPrefix  = "hookswitch:1:"
 	keyVersion = "hookswitch:schema" // of no schema itself: the version in use
 
-	keyChange  = keyPrefix + "{docs}:change" // the change number
-	keyBodies  = keyPrefix + "{docs}:body:"  // kind: hash, id → version, space, body
-	keyIDs     = keyPrefix + "{docs}:ids:"   // kind: sorted set of ids, all with score 0
-	keyChanged = keyPrefix + "changed"       // the channel that says so
+	keyChange  = keyPrefix + "{docs}:change"  // the change number
+	keyBodies  = keyPrefix + "{docs}:body:"   // kind: hash, id → version, space, body
+	keyIDs     = keyPrefix + "{docs}:ids:"    // kind: sorted set of ids, all with score 0
+	keyLatest  = keyPrefix + "{docs}:latest:" // kind: sorted set, id → number of its last change, deleted ones too
+	keyGone    = keyPrefix + "{docs}:gone:"   // kind: sorted set, id of a deleted one → number of that change
+	keyFloor   = keyPrefix + "{docs}:floor:"  // kind: number of the last deletion that is forgotten
+	keyChanged = keyPrefix + "changed"        // the channel that says so
 
 	keyTrail   = keyPrefix + "trail:" // name: stream
 	keyValue   = keyPrefix + "value:" // key: string
@@ -39,6 +45,7 @@ const (
 // Redis is the store in a Redis, single, behind Sentinels, or a Cluster.
 type Redis struct {
 	client   redis.UniversalClient
+	remember int         // deletions of a kind
 	checked  atomic.Bool // the schema version there is ours
 	life     context.Context
 	end      context.CancelFunc // of life; Close calls it
@@ -47,7 +54,7 @@ type Redis struct {
 
 func newRedis(o *redis.UniversalOptions) *Redis {
 	logging.Disable() // go-redis writes to stderr; what is wrong is in our errors, too
-	r := &Redis{client: redis.NewUniversalClient(o)}
+	r := &Redis{client: redis.NewUniversalClient(o), remember: maxGone}
 	r.life, r.end = context.WithCancel(context.Background())
 	return r
 }
@@ -58,13 +65,13 @@ func (r *Redis) Ping(ctx context.Context) error {
 	defer cancel()
 	found, err := r.client.Get(ctx, keyVersion).Result()
 	if errors.Is(err, redis.Nil) {
-		found, err = strconv.Itoa(schemaVersion), r.client.SetNX(ctx, keyVersion, schemaVersion, 0).Err()
+		found, err = strconv.Itoa(redisSchema), r.client.SetNX(ctx, keyVersion, redisSchema, 0).Err()
 	}
 	if err != nil {
 		return unavailable(err)
 	}
-	if version, err := strconv.ParseUint(found, 10, 64); err != nil || version > schemaVersion {
-		return unavailable(errNewer(version))
+	if version, err := strconv.ParseUint(found, 10, 64); err != nil || version > redisSchema {
+		return unavailable(errNewer(version, redisSchema))
 	}
 	r.checked.Store(true)
 	return nil
@@ -129,24 +136,54 @@ func outcome(answer any, err error) (uint64, error) {
 	return uint64(n), nil
 }
 
-// changeDoc is called with the keys of the change number, bodies and ids, the id, the version
-// expected, the channel, and the body, or none to delete. A body with its version goes in as one
+// docKeys are what changeDoc and changedDocs are called with: the keys of the change number, bodies,
+// ids, last changes, deleted ids, and the floor.
+func docKeys(kind string) []string {
+	return []string{keyChange, keyBodies + kind, keyIDs + kind, keyLatest + kind, keyGone + kind, keyFloor + kind}
+}
+
+// changeDoc gets the id, the version expected, the channel, how many deletions to remember, and the
+// body, or none to delete. A body with its version goes in as one
 // string, as numbers in Lua are doubles, which are whole up to 2^53.
 var changeDoc = redis.NewScript(`
 local old = redis.call('HGET', KEYS[2], ARGV[1])
 local version = old and string.match(old, '^%d+') or '0'
-if version == '0' and (ARGV[2] ~= '0' or not ARGV[4]) then return -1 end
+if version == '0' and (ARGV[2] ~= '0' or not ARGV[5]) then return -1 end
 if version ~= ARGV[2] then return 0 end
 local n = redis.call('INCR', KEYS[1])
-if ARGV[4] then
-  redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f ', n) .. ARGV[4])
+redis.call('ZADD', KEYS[4], n, ARGV[1])
+if ARGV[5] then
+  redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f ', n) .. ARGV[5])
   redis.call('ZADD', KEYS[3], 0, ARGV[1])
+  redis.call('ZREM', KEYS[5], ARGV[1])
 else
   redis.call('HDEL', KEYS[2], ARGV[1])
   redis.call('ZREM', KEYS[3], ARGV[1])
+  redis.call('ZADD', KEYS[5], n, ARGV[1])
+  if redis.call('ZCARD', KEYS[5]) > tonumber(ARGV[4]) then
+    local oldest = redis.call('ZPOPMIN', KEYS[5])
+    redis.call('ZREM', KEYS[4], oldest[1])
+    redis.call('SET', KEYS[6], oldest[2])
+  end
 end
 redis.call('PUBLISH', ARGV[3], n)
 return n`)
+
+// changedDocs gets the change number since which, and how many. It answers with id, number and body,
+// which is nothing for a deleted one, or with 0 where that is not known.
+var changedDocs = redis.NewScript(`
+local since = tonumber(ARGV[1])
+local floor = tonumber(redis.call('GET', KEYS[6]) or '0')
+local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+if since < floor or since > last then return 0 end
+local ids = redis.call('ZRANGE', KEYS[4], '(' .. ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')
+local out = {}
+for i = 1, #ids, 2 do
+  out[#out+1] = ids[i]
+  out[#out+1] = string.format('%.0f', ids[i+1])
+  out[#out+1] = redis.call('HGET', KEYS[2], ids[i])
+end
+return out`)
 
 // listDocs is called with the keys of ids and bodies, the bounds of the ids, and how many.
 var listDocs = redis.NewScript(`
@@ -178,14 +215,12 @@ func (r *Redis) PutDoc(ctx context.Context, kind, id string, body []byte, expect
 	if err := checkNames(kind, id); err != nil {
 		return 0, err
 	}
-	keys := []string{keyChange, keyBodies + kind, keyIDs + kind}
-	return outcome(r.run(ctx, changeDoc, keys, id, expected, keyChanged, body))
+	return outcome(r.run(ctx, changeDoc, docKeys(kind), id, expected, keyChanged, r.remember, body))
 }
 
 // DeleteDoc is Documents'.
 func (r *Redis) DeleteDoc(ctx context.Context, kind, id string, expected uint64) error {
-	keys := []string{keyChange, keyBodies + kind, keyIDs + kind}
-	_, err := outcome(r.run(ctx, changeDoc, keys, id, expected, keyChanged))
+	_, err := outcome(r.run(ctx, changeDoc, docKeys(kind), id, expected, keyChanged, r.remember))
 	return err
 }
 
@@ -210,6 +245,35 @@ func (r *Redis) ListDocs(ctx context.Context, kind, prefix, after string, limit 
 		d, err := parseDoc(id, text)
 		if err != nil {
 			return nil, err
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// Changed is Documents'.
+func (r *Redis) Changed(ctx context.Context, kind string, since uint64, limit int) ([]Doc, error) {
+	answer, err := r.run(ctx, changedDocs, docKeys(kind), since, max(0, limit))
+	if err != nil {
+		return nil, err
+	}
+	triples, known := answer.([]any)
+	if !known {
+		return nil, ErrTooOld
+	}
+	var list []Doc
+	for i := 0; i+2 < len(triples); i += 3 {
+		id, _ := triples[i].(string)
+		version, _ := triples[i+1].(string)
+		text, there := triples[i+2].(string)
+		d := Doc{ID: id, Deleted: !there}
+		if there {
+			d, err = parseDoc(id, text)
+		} else {
+			d.Version, err = strconv.ParseUint(version, 10, 64)
+		}
+		if err != nil {
+			return nil, unavailable(err)
 		}
 		list = append(list, d)
 	}

@@ -221,7 +221,7 @@ func TestARedisOutOfMemoryIsFullAndItsOutboxCanStillBeEmptied(t *testing.T) {
 
 func TestARedisOfANewerHookswitchIsLeftAlone(t *testing.T) {
 	server := startRedis(t)
-	must(t, server.client(t).Set(t.Context(), keyVersion, schemaVersion+1, 0).Err())
+	must(t, server.client(t).Set(t.Context(), keyVersion, redisSchema+1, 0).Err())
 	s := openRedis(t, "redis://"+server.addr())
 	for call, err := range allCalls(t.Context(), s) {
 		if err == nil || !strings.Contains(err.Error(), "upgrade") {

@@ -1,5 +1,5 @@
 // Package store keeps the state that survives a restart: documents, an audit trail, values that
-// expire, counters, and the outbox of deliveries. One machine keeps it in a file (bbolt); several
+// expire, counters, the outbox of deliveries and the log of them. One machine keeps it in a file (bbolt); several
 // share a Redis. Both pass the same conformance suite. Nobody waits for the store to route a call.
 //
 // # What a write that returned nil means
@@ -22,7 +22,7 @@
 // # Redis
 //
 // Version 7 or newer. Every key begins with "hookswitch:1:", the schema version; keys that change
-// together share a hash tag, {docs} or {outbox}, and so a node of a Cluster. An ACL user needs
+// together share a hash tag, {docs}, {outbox} or {records}, and so a node of a Cluster. An ACL user needs
 // ~hookswitch:* &hookswitch:* +@read +@write +@pubsub +@scripting +@connection, and +cluster in a
 // Cluster.
 package store
@@ -46,6 +46,10 @@ var (
 	// ErrConflict says that a document has another version than the writer expected, or that a
 	// lease is another worker's by now: read again, then decide.
 	ErrConflict = errors.New("store: changed by another in the meantime")
+	// ErrTooOld says that what has changed since then is not known any more: list all.
+	ErrTooOld = errors.New("store: the changes since then are not known any more")
+	// ErrInUse is OpenBolt's.
+	ErrInUse = errors.New("another process has it open; stop that one, or share a Redis")
 	// ErrUnavailable wraps its cause: the store could not be reached, did not answer before the
 	// context's end, or refused.
 	ErrUnavailable = errors.New("store: unavailable")
@@ -62,6 +66,7 @@ type Store interface {
 	Trails
 	Values
 	Outbox
+	Records
 
 	// Ping asks the store whether it could serve now.
 	Ping(ctx context.Context) error
@@ -75,7 +80,11 @@ type Doc struct {
 	ID      string
 	Version uint64
 	Body    []byte
+	Deleted bool // it is gone, by the change Version; for Changed alone
 }
+
+// maxGone is how many deletions of a kind Changed remembers at least.
+const maxGone = 10_000
 
 // Documents are what the control plane manages, by kind and id.
 type Documents interface {
@@ -89,6 +98,12 @@ type Documents interface {
 	// ListDocs returns up to limit documents of a kind in the order of their ids, bytewise: those
 	// whose id begins with prefix and comes after the id after; "" for either means all.
 	ListDocs(ctx context.Context, kind, prefix, after string, limit int) ([]Doc, error)
+	// Changed returns up to limit documents of a kind that have changed since the change number
+	// since, those deleted too, in the order of their last change; the last one's Version is where
+	// to go on. ErrTooOld where that is not known: many deletions ago, or not this store's past, as
+	// after a fail-over that took changes back. Then list all: first Change, then ListDocs, and
+	// Changed since that number.
+	Changed(ctx context.Context, kind string, since uint64, limit int) ([]Doc, error)
 	// Change returns the number of the last change to any document, 0 for none. It grows with each.
 	Change(ctx context.Context) (uint64, error)
 	// Watch wakes once at its start, and after every change since, whichever instance made it;
@@ -120,6 +135,8 @@ type Values interface {
 	// SetIfAbsent is Set where there is no value yet. Where there is one, it stays as it is and is
 	// returned, with false.
 	SetIfAbsent(ctx context.Context, key string, value []byte, ttl time.Duration) (existing []byte, set bool, err error)
+	// Swap is Set where the value is still old, nil for none yet; ErrConflict where it is another.
+	Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error
 	// Get returns the value, or ErrNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
 	// Unset forgets the value, if there is one.
@@ -145,12 +162,9 @@ func Open(ctx context.Context, url string) (Store, error) {
 	return newRedis(options), nil
 }
 
-// schemaVersion is that of the layout that this package writes.
-const schemaVersion = 1
-
 // errNewer says that a newer hookswitch has been here.
-func errNewer(found uint64) error {
-	return fmt.Errorf("written by a newer hookswitch, in schema %d; this one knows up to %d: upgrade it, or restore an older backup", found, schemaVersion)
+func errNewer(found, known uint64) error {
+	return fmt.Errorf("written by a newer hookswitch, in schema %d; this one knows up to %d: upgrade it, or restore an older backup", found, known)
 }
 
 // unavailable wraps what a backend said.
