@@ -1,0 +1,194 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hookswitch/schema"
+	"hookswitch/store"
+)
+
+func TestInstancesShareTheWorkAndTakeOverFromOneThatDies(t *testing.T) {
+	addr := startRedis(t)
+	r, c := newReceiver(t), newClock()
+	var dying atomic.Bool
+	dying.Store(true)
+	for i := range 4 {
+		r.on(fmt.Sprint("/", i), func(w http.ResponseWriter, q *http.Request) {
+			if dying.Load() {
+				hang(w, q) // which the first instance will not outlive
+			}
+		})
+	}
+	var webhooks []schema.Webhook
+	for i := range 4 {
+		webhooks = append(webhooks, webhook(int64(i+1), r.URL+fmt.Sprint("/", i), func(w *schema.Webhook) { w.RequestTimeout = 20 * time.Second }))
+	}
+	// The first one is cut off from its store while its requests are under way: whatever it says then
+	// of them, nobody hears.
+	lost := openRedis(t, addr)
+	first := start(t, lost, c, Options{}, webhooks...)
+	const events = 50
+	for i := range events {
+		first.accept(fmt.Sprint(i))
+	}
+	eventually(t, "the first has requests under way", func() bool { return len(r.requests("")) >= 8 })
+	must(t, lost.Close())
+	dying.Store(false)
+	r.CloseClientConnections()
+
+	second, third := start(t, openRedis(t, addr), c, Options{}, webhooks...), start(t, openRedis(t, addr), c, Options{}, webhooks...)
+	eventually(t, "what nobody held is delivered", func() bool { c.move(pollEvery); return len(delivered(r)) > events })
+	c.move(20*time.Second + spare) // the leases lapse
+	eventually(t, "all is delivered", func() bool { c.move(pollEvery); return second.empty() })
+	for _, d := range []string{"/0", "/1", "/2", "/3"} {
+		seen := map[string]bool{}
+		for _, q := range r.requests(d) {
+			seen[q.CallID] = true
+		}
+		if len(seen) != events {
+			t.Errorf("%s got %d events; want %d", d, len(seen), events)
+		}
+	}
+	if !third.empty() {
+		t.Error("the third sees another outbox")
+	}
+	if n := len(r.requests("")); n > 4*events+4*startWidth {
+		t.Errorf("%d requests for %d deliveries; want no more twice than were under way", n, 4*events)
+	}
+}
+
+// delivered are the deliveries that a receiver has had.
+func delivered(r *receiver) map[string]bool {
+	ids := map[string]bool{}
+	for _, q := range r.requests("") {
+		ids[q.Delivery] = true
+	}
+	return ids
+}
+
+func TestInstancesAtTheSameTimeDeliverEachEventOnce(t *testing.T) {
+	addr, r := startRedis(t), newReceiver(t)
+	var beds []*bed
+	for range 3 {
+		beds = append(beds, start(t, openRedis(t, addr), nil, Options{}, webhook(1, r.URL+"/1"), webhook(2, r.URL+"/2")))
+	}
+	const events = 300
+	var wg sync.WaitGroup
+	for g, b := range beds {
+		wg.Go(func() {
+			for i := range events {
+				// Each event is sent to every instance, as by a PBX that does not know which one took it.
+				if a := b.Accept(context.Background(), event(fmt.Sprint(i)), ""); a != schema.EventAccepted && a != schema.EventRepeated {
+					t.Errorf("instance %d: got %s", g, acceptances[a])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	eventually(t, "all is delivered", beds[0].empty)
+	if n, ids := len(r.requests("")), len(delivered(r)); n != 2*events || ids != 2*events {
+		t.Errorf("%d requests for %d deliveries; want %d of each", n, ids, 2*events)
+	}
+}
+
+// An instance on a file dies at the worst moments: what it did stands, what it did not is done again.
+func TestACrashBetweenAnyTwoStepsLosesNothing(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		// status is the receiver's answer, after which the store is gone.
+		status     int
+		retry      string
+		deliveries int // in all, of the one event
+	}{
+		{"after the delivery, before the outbox knows", 200, "1ms x 1", 2},
+		{"after a failure that is to be tried again", 500, "1ms x 5", 2},
+		{"after the last failure, before it is given up", 500, "none", 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "hookswitch.db")
+			r, s := newReceiver(t), openBolt(t, path)
+			r.on("/", status(tc.status))
+			w := webhook(1, r.URL+"/", func(w *schema.Webhook) { w.Retry = tc.retry })
+			b := start(t, s, nil, Options{}, w)
+			crash := func() { s.Close() }
+			b.wire.sent.Store(&crash)
+			e := b.accept("a")
+			eventually(t, "the request is made", func() bool { return len(r.requests("")) > 0 })
+			b.stop()
+			s = openBolt(t, path)
+			r.on("/", nil)
+			b = start(t, s, nil, Options{}, w)
+			if a := b.Accept(t.Context(), event("a"), ""); a != schema.EventRepeated {
+				t.Errorf("the PBX sends it again: got %s", acceptances[a])
+			}
+			eventually(t, "it is delivered", b.empty)
+			got := r.requests("")
+			if len(got) != tc.deliveries || got[0].Delivery != got[1].Delivery || got[1].Delivery != deliveryID(e.ID, 1) {
+				t.Errorf("got %+v; want %d requests under one id", got, tc.deliveries)
+			}
+			b.delivery(e, 1, schema.DeliveryDelivered)
+		})
+	}
+}
+
+func TestAnEventWhoseAnswerWasLostIsNotLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hookswitch.db")
+	s := openBolt(t, path)
+	r := newReceiver(t)
+	n := New(Options{Store: s, Sender: &wire{}})
+	must(t, n.Load(config(schema.Events{}, webhook(1, r.URL+"/"))))
+	// It crashes when the event is durable, before anything else: nobody runs.
+	if a := n.Accept(t.Context(), event("a"), ""); a != schema.EventAccepted {
+		t.Fatalf("got %s", acceptances[a])
+	}
+	must(t, s.Close())
+	n.Close()
+	b := start(t, openBolt(t, path), nil, Options{}, webhook(1, r.URL+"/"))
+	if a := b.Accept(t.Context(), event("a"), ""); a != schema.EventRepeated {
+		t.Errorf("the PBX sends it again: got %s", acceptances[a])
+	}
+	eventually(t, "it is delivered", b.empty)
+	if got := len(r.requests("")); got != 1 {
+		t.Errorf("delivered %d times", got)
+	}
+}
+
+func TestAFailureThatCanNotBeLoggedIsNotGivenUp(t *testing.T) {
+	r, c := newReceiver(t), newClock()
+	r.on("/", status(500))
+	s := &unlogging{Store: openBolt(t, filepath.Join(t.TempDir(), "hookswitch.db"))}
+	s.full.Store(true)
+	b := start(t, s, c, Options{}, webhook(1, r.URL+"/", func(w *schema.Webhook) { w.Retry = "none" }))
+	e := b.accept("a")
+	eventually(t, "it fails", func() bool { return len(r.requests("")) == 1 && b.idle() })
+	if b.empty() {
+		t.Fatal("it is gone, and nobody could replay it")
+	}
+	s.full.Store(false)
+	b.pass(unlogged)
+	eventually(t, "it is tried once more and given up", b.empty)
+	b.delivery(e, 1, schema.DeliveryFailed)
+	r.on("/", nil)
+	must(t, b.Replay(t.Context(), deliveryID(e.ID, 1)))
+	eventually(t, "it is delivered", func() bool { return len(r.requests("")) == 3 && b.empty() })
+}
+
+// unlogging is a store that has no space for the log, as a Redis at its maxmemory is.
+type unlogging struct {
+	store.Store
+	full atomic.Bool
+}
+
+func (u *unlogging) AddRecords(ctx context.Context, keep int, records ...store.Record) error {
+	if u.full.Load() {
+		return store.ErrFull
+	}
+	return u.Store.AddRecords(ctx, keep, records...)
+}
