@@ -17,8 +17,10 @@ func (w *walk) ask(h *hook) bool {
 	w.fill(schema.ParamCallRoute, h.route)
 	a := &w.d.Answer
 	a.Schema, a.Destinations = "", a.Destinations[:0]
+	w.since = w.now
 	w.consult(h, a)
 	if a.Reason != schema.ReasonOK {
+		w.countAsked(h, a.Reason, a.Detail)
 		w.fail(a.Reason, a.Detail)
 		return w.standIn(h)
 	}
@@ -45,10 +47,14 @@ func (w *walk) note(h *hook) bool {
 
 // consult has the hook asked, if its breaker and its bulkhead let it and there is time.
 func (w *walk) consult(h *hook, a *schema.Answer) {
-	now := time.Now()
+	now := w.now
 	deadline := w.deadline(now, h.conf.RequestTimeout)
 	if !now.Before(deadline) {
 		a.Reason, a.Detail = schema.ReasonTimeout, "the PBX's own patience was over before the hook was asked"
+		return
+	}
+	if w.rehearsal != nil {
+		w.rehearse(h, deadline, a)
 		return
 	}
 	if !h.bulkhead.enter() {
@@ -58,8 +64,13 @@ func (w *walk) consult(h *hook, a *schema.Answer) {
 	defer h.bulkhead.leave()
 	before := len(a.Attempts)
 	asked := h.breaker.run(now, func() error {
+		w.recall(h)
+		a.At = time.Time{}
 		h.asker.Ask(w.call, deadline, a)
-		took := time.Since(now)
+		if w.now = a.At; a.At.IsZero() {
+			w.now = time.Now()
+		}
+		took := w.now.Sub(now)
 		h.metrics.asked(a.Reason, len(a.Attempts)-before, took)
 		switch {
 		case a.Reason == schema.ReasonTimeout && h.breaker.hurried(deadline.Sub(now)):
@@ -70,10 +81,12 @@ func (w *walk) consult(h *hook, a *schema.Answer) {
 		return nil
 	})
 	if !asked {
-		a.Reason, a.Detail = schema.ReasonBreakerOpen, "the hook has failed too often, and is being left alone for a while"
+		a.Reason, a.Detail = schema.ReasonBreakerOpen, leftAlone
 	}
 	w.sayAttempts(a)
 }
+
+const leftAlone = "the hook has failed too often, and is being left alone for a while"
 
 // ailing tells the failures that speak against the hook's health from answers that are merely of
 // no use: a 4xx other than 408 and 429 comes from a webhook that is well and was asked wrongly.
@@ -97,23 +110,30 @@ func (w *walk) take(h *hook, a *schema.Answer) bool {
 	if a.Schema != "" {
 		s := w.project.schemes[a.Schema]
 		if s == nil {
-			w.fail(schema.ReasonUnknownSchema, "the answer names schema "+a.Schema+", which the project does not have")
-			return false
+			return w.refuse(h, schema.ReasonUnknownSchema, "the answer names schema "+a.Schema+", which the project does not have")
 		}
+		w.countAsked(h, schema.ReasonOK, "")
 		w.d.Source, w.d.Reason, w.d.Detail = schema.SourceHook, schema.ReasonOK, ""
 		return w.follow(s, schema.SourceHook)
 	}
 	kept, reason, detail := w.project.policy.check(a.Destinations, w.call.Callee(), &w.d.Warnings)
 	if reason != schema.ReasonOK {
-		w.fail(reason, detail)
-		return false
+		return w.refuse(h, reason, detail)
 	}
+	w.countAsked(h, schema.ReasonOK, "")
 	w.dial(h, kept, schema.SourceHook)
 	w.d.Reason, w.d.Detail = schema.ReasonOK, ""
-	if h.conf.LastGood > 0 {
-		h.lastGood.keep(w.call.Callee(), kept, time.Now(), h.conf.LastGood)
+	if h.conf.LastGood > 0 && w.rehearsal == nil {
+		w.keepGood(h, kept)
 	}
 	return true
+}
+
+// refuse has no use for what h answered.
+func (w *walk) refuse(h *hook, reason schema.Reason, detail string) bool {
+	w.countAsked(h, reason, detail)
+	w.fail(reason, detail)
+	return false
 }
 
 // dial makes the decision's one step: the destinations ring together for the hook's ring timeout.

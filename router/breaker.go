@@ -12,9 +12,10 @@ import (
 	"hookswitch/schema"
 )
 
-// breaker leaves a failing hook alone for a while. gobreaker counts and changes state; around it
-// stand the rules that it has none for: slow answers, an open time that grows, recovery probes that
-// are no caller's, and an operator's hand.
+// breaker leaves a failing hook alone for a while. gobreaker counts failures and changes state; around
+// it stand the rules that it has none for: slow answers, an open time that grows, recovery probes that
+// are no caller's, and an operator's hand. While it is closed, a call that goes well touches none of
+// gobreaker's lock: it is counted in successes, and the failures are weighed against those.
 type breaker struct {
 	conf      *schema.Breaker
 	patience  time.Duration // the hook's request timeout; a probe's, too
@@ -24,7 +25,9 @@ type breaker struct {
 	// openUntil is when calls may come through again, in Unix nanoseconds: 0 while closed, never
 	// while a background probe is to close it.
 	openUntil atomic.Int64
-	openings  atomic.Int32 // in a row, without a recovery between
+	openings  atomic.Int32  // in a row, without a recovery between
+	era       atomic.Uint32 // counts the changes of state; a call's outcome counts in the era that it began in
+	successes successes
 	failures  atomic.Int32 // in a row; gobreaker forgets those before its window, and with them a quiet customer
 	forced    atomic.Int32 // one of the forced… constants
 
@@ -49,9 +52,9 @@ func newBreaker(h *schema.Hook, probe func(time.Time) error, opened func()) *bre
 	b.slowAfter = time.Duration(float64(h.RequestTimeout) * h.Breaker.SlowCall)
 	b.ended, b.close = context.WithCancel(context.Background())
 	b.force(h.Breaker.State)
-	// gobreaker counts an outcome at the moment when its call began, and forgets one that took longer
-	// than the window: a hook that hangs would never be found out.
+	// A hook that hangs for longer than the window would never be found out.
 	window := max(h.Breaker.Window, 2*h.RequestTimeout)
+	b.successes.period = window / time.Duration(len(b.successes.counts))
 	b.gb = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:   uint32(h.Breaker.Probes),
 		Interval:      window,
@@ -62,6 +65,45 @@ func newBreaker(h *schema.Hook, probe func(time.Time) error, opened func()) *bre
 		IsExcluded:    func(err error) bool { return err == errHurried },
 	})
 	return b
+}
+
+// successes counts the calls that went well over the window of the last ten periods, without a lock:
+// each count holds the period that it is of in its upper half.
+type successes struct {
+	period time.Duration
+	counts [10]atomic.Uint64
+}
+
+func (s *successes) add(at time.Time) {
+	period := uint64(at.UnixNano() / int64(s.period))
+	count := &s.counts[period%uint64(len(s.counts))]
+	for {
+		old := count.Load()
+		next := old + 1
+		if was := old >> 32; was != period&(1<<32-1) {
+			next = period<<32 | 1
+		}
+		if count.CompareAndSwap(old, next) {
+			return
+		}
+	}
+}
+
+func (s *successes) sum(now time.Time) (n int) {
+	period := uint64(now.UnixNano() / int64(s.period))
+	for i := range s.counts {
+		count := s.counts[i].Load()
+		if age := uint32(period) - uint32(count>>32); age < uint32(len(s.counts)) {
+			n += int(uint32(count))
+		}
+	}
+	return n
+}
+
+func (s *successes) clear() {
+	for i := range s.counts {
+		s.counts[i].Store(0)
+	}
 }
 
 // What asking a hook tells of its health, where that is not nil for good health.
@@ -84,17 +126,30 @@ func (b *breaker) run(now time.Time, ask func() error) bool {
 	if b.openUntil.Load() > now.UnixNano() {
 		return false
 	}
-	_, err := b.gb.Execute(func() (struct{}, error) {
-		err := ask()
-		switch {
-		case err == errAiling:
-			b.failures.Add(1)
-		case err == nil && b.failures.Load() > 0: // else nothing is written on the way of every call
-			b.failures.Store(0)
-		}
-		return struct{}{}, err
-	})
+	if b.openUntil.Load() == 0 {
+		b.runClosed(now, ask)
+		return true
+	}
+	_, err := b.gb.Execute(func() (struct{}, error) { return struct{}{}, ask() })
 	return err == nil || err == errAiling || err == errHurried
+}
+
+// runClosed calls ask while the breaker is closed.
+func (b *breaker) runClosed(now time.Time, ask func() error) {
+	era, err := b.era.Load(), errAiling // should ask panic
+	defer func() {
+		switch {
+		case err == nil:
+			b.successes.add(now)
+			if b.failures.Load() > 0 { // else nothing is written that calls share for long
+				b.failures.Store(0)
+			}
+		case err == errAiling && b.era.Load() == era:
+			b.failures.Add(1)
+			_, _ = b.gb.Execute(func() (struct{}, error) { return struct{}{}, errAiling })
+		}
+	}()
+	err = ask()
 }
 
 // hurried reports whether so little time says nothing of a hook that has not answered in it: a PBX
@@ -108,16 +163,19 @@ func (b *breaker) slow(took time.Duration) bool { return b.conf.SlowCall > 0 && 
 
 // tripped decides whether to open, under gobreaker's lock.
 func (b *breaker) tripped(c gobreaker.Counts) bool {
-	if b.conf.Failures > 0 && int(max(b.failures.Load(), int32(c.ConsecutiveFailures))) >= b.conf.Failures {
+	if b.conf.Failures > 0 && int(b.failures.Load()) >= b.conf.Failures {
 		return true
 	}
-	return b.conf.FailureRate > 0 && int(c.Requests) >= b.conf.MinCalls &&
-		float64(c.TotalFailures) >= b.conf.FailureRate*float64(c.Requests)
+	calls := int(c.Requests) + b.successes.sum(time.Now())
+	return b.conf.FailureRate > 0 && calls >= b.conf.MinCalls &&
+		float64(c.TotalFailures) >= b.conf.FailureRate*float64(calls)
 }
 
 // changed follows gobreaker's state, under its lock: it must not call back.
 func (b *breaker) changed(_ string, _, to gobreaker.State) {
+	b.era.Add(1)
 	b.failures.Store(0)
+	b.successes.clear()
 	switch to {
 	case gobreaker.StateOpen:
 		b.opened()

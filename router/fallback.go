@@ -75,34 +75,56 @@ type lastGood struct {
 type goodAnswer struct {
 	list []schema.Destination
 	at   time.Time
+	told time.Time // when other instances were told
 }
 
 // maxLastGood bounds the numbers of one hook that are remembered.
 const maxLastGood = 10000
 
 // keep remembers list, copied, as the answer for callee. An equal one is merely renewed, and that
-// not at every call, so that a busy hook neither allocates nor waits here.
-func (l *lastGood) keep(callee string, list []schema.Destination, now time.Time, life time.Duration) {
+// not at every call, so that a busy hook neither allocates nor waits here. It returns the copy, which
+// nobody changes, where other instances should be told: where it is new, and at half its life.
+func (l *lastGood) keep(callee string, list []schema.Destination, now time.Time, life time.Duration) (tell []schema.Destination) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known, ok := l.byNum[callee]
 	if ok && slices.Equal(known.list, list) {
 		if now.Sub(known.at) > life/10 {
 			known.at = now
+			if now.Sub(known.told) > life/2 {
+				known.told, tell = now, known.list
+			}
 			l.byNum[callee] = known
 		}
-		return
+		return tell
 	}
+	tell = cloneAll(list)
+	l.put(callee, goodAnswer{tell, now, now})
+	return tell
+}
+
+// learn remembers what another instance was answered at that time, unless something newer is known.
+// The list is kept.
+func (l *lastGood) learn(callee string, list []schema.Destination, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known, ok := l.byNum[callee]; !ok || known.at.Before(at) {
+		l.put(callee, goodAnswer{list, at, at})
+	}
+}
+
+// put remembers an answer under the lock, in the place of some other where there are too many.
+func (l *lastGood) put(callee string, a goodAnswer) {
 	if l.byNum == nil {
 		l.byNum = make(map[string]goodAnswer)
 	}
-	if !ok && len(l.byNum) >= maxLastGood {
+	if _, known := l.byNum[callee]; !known && len(l.byNum) >= maxLastGood {
 		for other := range l.byNum { // any one: the map's order is random
 			delete(l.byNum, other)
 			break
 		}
 	}
-	l.byNum[strings.Clone(callee)] = goodAnswer{cloneAll(list), now}
+	l.byNum[strings.Clone(callee)] = a
 }
 
 // get returns what is remembered for callee and no older than life. The slice is shared: read it

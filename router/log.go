@@ -22,7 +22,9 @@ func (r *Router) log(t *table, call *schema.Call, d *schema.Decision) {
 	} else if d.Source == schema.SourceFallback || d.Source == schema.SourceLastGood {
 		message = "decision by fallback"
 	}
-	entry := r.opts.Log.Check(zapcore.InfoLevel, message)
+	// By the core itself: the logger would read the clock before it asks whether the line is wanted.
+	line := zapcore.Entry{Level: zapcore.InfoLevel, LoggerName: r.opts.Log.Name(), Time: call.At.Add(d.Elapsed), Message: message}
+	entry := r.opts.Log.Core().Check(line, nil)
 	if entry == nil {
 		return
 	}

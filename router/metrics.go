@@ -83,8 +83,12 @@ func (m *metrics) hook(project, id string) *hookMetrics {
 // forget drops the series of hooks that are gone, so that reloads leave nothing behind.
 func (m *metrics) forget(old, next *table) {
 	for id, p := range old.projects {
+		n := next.projects[id]
+		if n == p {
+			continue
+		}
 		for hook := range p.hooks {
-			if n := next.projects[id]; n != nil && n.hooks[hook] != nil {
+			if n != nil && n.hooks[hook] != nil {
 				continue
 			}
 			gone := prometheus.Labels{"project": id, "hook": hook}
@@ -152,7 +156,9 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	gauge(c.version, float64(t.version))
-	gauge(c.numbers, float64(len(t.numbers)))
+	if t.numbers != nil {
+		gauge(c.numbers, float64(t.numbers.count))
+	}
 	gauge(c.hooks, float64(hooks))
 	gauge(c.projectCount, float64(len(t.projects)))
 }

@@ -19,6 +19,7 @@ func appendDecision(b []byte, d *schema.Decision) []byte {
 	for _, s := range [...]string{d.Project, d.Schema, d.Hook, d.Next} {
 		b = appendString(b, s)
 	}
+	b = binary.AppendUvarint(b, d.Version)
 	b = binary.AppendUvarint(b, uint64(len(d.Steps)))
 	for i := range d.Steps {
 		b = appendStep(b, &d.Steps[i])
@@ -63,6 +64,7 @@ func readDecision(b []byte, d *schema.Decision) {
 	for _, s := range [...]*string{&d.Project, &d.Schema, &d.Hook, &d.Next} {
 		*s = r.string()
 	}
+	d.Version = uint64(r.int())
 	d.Steps = d.Steps[:0]
 	for range r.int() {
 		d.Steps = append(d.Steps, r.step())

@@ -1,12 +1,14 @@
 package router
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"hookswitch/schema"
 )
@@ -116,24 +118,113 @@ func TestTheMemoryOfDecisionsIsBounded(t *testing.T) {
 		r.end(k, time.Now(), d)
 		var got schema.Decision
 		s := &r.shards[k[0]%repeatShards]
-		if !s.recall(k, &got, time.Now(), time.Hour) || got.Schema != d.Schema {
+		if !s.ring.recall(k, &got, time.Now(), time.Hour) || got.Schema != d.Schema {
 			t.Fatalf("entry %d is lost or another's: %+v", i, got)
 		}
-		if s.head-s.tail > uint64(len(s.ring)) {
-			t.Fatalf("the ring holds %d of %d bytes", s.head-s.tail, len(s.ring))
+		if s.ring.head-s.ring.tail > uint64(len(s.ring.bytes)) || len(s.ring.bytes) > s.ring.limit {
+			t.Fatalf("the ring holds %d of %d bytes", s.ring.head-s.ring.tail, len(s.ring.bytes))
 		}
 	}
 	for i := range r.shards {
-		held += len(r.shards[i].entries)
+		held += r.shards[i].ring.count()
 	}
 	if held > 7*4096/entryHead || held < 7*20 {
 		t.Errorf("%d entries are held", held)
 	}
 }
 
+// count counts the entries.
+func (r ring) count() (n int) {
+	for r.entry() != nil {
+		r.drop()
+		n++
+	}
+	return n
+}
+
+func TestTheMemoryOfDecisionsGrowsOnlyAsTheWindowAsks(t *testing.T) {
+	now, d := time.Now(), &schema.Decision{Project: "p", Steps: []schema.DecidedStep{{Hangup: "busy"}}}
+	text := appendDecision(nil, d)
+	held := func(window time.Duration) (bytes, entries int) {
+		r := newRing(1 << 20)
+		for i := range 5000 { // one each millisecond
+			k, at := repeatKey{uint64(i), uint64(i)}, now.Add(time.Duration(i)*time.Millisecond)
+			r.remember(k, text, at, window)
+			for _, age := range []int{0, int(window/time.Millisecond) - 1} {
+				old := uint64(max(i-age, 0))
+				if got := (schema.Decision{}); !r.recall(repeatKey{old, old}, &got, at, window) || got.Project != "p" {
+					t.Fatalf("window %v: entry %d, %d ms old, is lost", window, old, age)
+				}
+			}
+		}
+		return len(r.bytes), r.count()
+	}
+	if bytes, entries := held(10 * time.Millisecond); bytes > firstRing || entries < 10 {
+		t.Errorf("%d bytes hold %d entries; want the size that it begins with to hold 10", bytes, entries)
+	}
+	if bytes, entries := held(time.Second); bytes > 256<<10 || entries < 1000 {
+		t.Errorf("%d bytes hold %d entries; want at most 256 KiB to hold 1000", bytes, entries)
+	}
+}
+
+func TestKeysOfOneBucketAreNotTakenForEachOther(t *testing.T) {
+	r := newRing(1 << 20)
+	now := time.Now()
+	for i := range uint64(200) {
+		text := appendDecision(nil, &schema.Decision{Schema: fmt.Sprint(i)})
+		r.remember(repeatKey{i, 7}, text, now, time.Minute)
+	}
+	for i := range uint64(200) {
+		var d schema.Decision
+		if !r.recall(repeatKey{i, 7}, &d, now, time.Minute) || d.Schema != fmt.Sprint(i) {
+			t.Fatalf("key %d recalls %q", i, d.Schema)
+		}
+	}
+	if r.recall(repeatKey{200, 7}, &schema.Decision{}, now, time.Minute) {
+		t.Error("a key that was never remembered is recalled")
+	}
+}
+
+func BenchmarkRepeats(b *testing.B) {
+	r := newRepeats(32*time.Second, 16<<20)
+	call := schema.Call{At: time.Now()}
+	d := schema.Decision{Project: "1001", Hook: "crm", Steps: []schema.DecidedStep{{
+		Dial: []schema.Destination{{User: "380441111111"}, {User: "380441111112"}}, Strategy: schema.All, Timeout: 90 * time.Second,
+	}}}
+	call.SetNamed([]byte("callee"), []byte("380442223344"))
+	id := []byte("0000000000.0000000")
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		binary.LittleEndian.PutUint64(id, uint64(i))
+		call.SetString(schema.ParamCallID, unsafe.String(&id[0], len(id)))
+		k := r.key(&call)
+		r.begin(k, &call, &d)
+		r.end(k, call.At, &d)
+	}
+}
+
+func TestRememberingALookupAllocatesNothing(t *testing.T) {
+	r := newRepeats(time.Minute, 64<<10) // full at once
+	call, d := schema.Call{At: time.Now()}, schema.Decision{Project: "1001", Steps: []schema.DecidedStep{{Hangup: "busy"}}}
+	i := uint64(0)
+	once := func() {
+		i++
+		k := r.key(&call)
+		k[0], k[1] = k[0]+i, k[1]+i
+		r.begin(k, &call, &d)
+		r.end(k, call.At, &d)
+	}
+	for range 10000 {
+		once()
+	}
+	if n := testing.AllocsPerRun(1000, once); n != 0 {
+		t.Errorf("%v allocations a lookup; want none", n)
+	}
+}
+
 func TestADecisionIsRememberedWhole(t *testing.T) {
 	want := schema.Decision{
-		Source: schema.SourceLastGood, Reason: schema.ReasonLoop, Project: "1001", Schema: "26076", Hook: "crm", Next: "cursor",
+		Source: schema.SourceLastGood, Reason: schema.ReasonLoop, Project: "1001", Version: 7, Schema: "26076", Hook: "crm", Next: "cursor",
 		Steps: []schema.DecidedStep{
 			{
 				Dial: []schema.Destination{

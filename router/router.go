@@ -38,6 +38,11 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Tracer makes a span of each decision; nil for none.
 	Tracer trace.Tracer
+	// Observe is called once after every decision, repeats included, before Decide returns; nil for
+	// none. Neither the call nor the decision is its to keep or to change.
+	Observe func(*schema.Call, *schema.Decision)
+	// Memory knows callers from before; nil for none.
+	Memory Memory
 	// Now is the clock of the working hours.
 	Now func() time.Time
 	// Repeats says how lookups that are sent again are remembered.
@@ -48,6 +53,7 @@ type Options struct {
 type Router struct {
 	opts    Options
 	metrics *metrics
+	recalls *recallMetrics
 	table   atomic.Pointer[table]
 	repeats *repeats // nil where none are remembered
 	ownKey  []byte   // of cursors, where none is configured
@@ -62,6 +68,7 @@ func New(opts Options) *Router {
 	rand.Read(r.ownKey) // never fails
 	r.table.Store(&table{})
 	r.metrics = newMetrics(opts.Metrics, r)
+	r.recalls = newRecallMetrics(opts.Metrics)
 	return r
 }
 
@@ -95,24 +102,39 @@ func (r *Router) Close() {
 // fails: what went wrong on the way is the decision's reason, and the caller gets the fallback. A
 // lookup that was sent before gets the decision made then.
 func (r *Router) Decide(call *schema.Call, d *schema.Decision) {
-	t := r.table.Load()
+	if call.At.IsZero() {
+		call.At = time.Now()
+	}
+	r.answer(r.table.Load(), call, d)
+	if r.opts.Observe != nil {
+		r.opts.Observe(call, d)
+	}
+}
+
+// answer decides, or remembers.
+func (r *Router) answer(t *table, call *schema.Call, d *schema.Decision) {
 	if r.repeats == nil || call.ID() == "" {
-		r.decideAnew(t, call, d)
+		r.decideAnew(t, call, d, call.At)
 		return
 	}
-	key := r.repeats.key(call)
-	if r.repeats.begin(key, call, d) {
+	key, now := r.repeats.key(call), call.At
+	known, waited := r.repeats.begin(key, call, d)
+	if known {
 		r.finishRepeat(t, call, d)
 		return
 	}
-	r.decideAnew(t, call, d)
+	if waited {
+		now = time.Now()
+	}
+	r.decideAnew(t, call, d, now)
 	r.repeats.end(key, call.At.Add(d.Elapsed), d)
 }
 
-func (r *Router) decideAnew(t *table, call *schema.Call, d *schema.Decision) {
+// decideAnew decides; now is the instant at which it begins.
+func (r *Router) decideAnew(t *table, call *schema.Call, d *schema.Decision, now time.Time) {
 	newDecisionID(&d.ID, call.At)
 	span := r.startSpan(call, d)
-	r.decide(t, call, d)
+	r.decide(t, call, d, now)
 	d.Elapsed = time.Since(call.At)
 	r.metrics.count(d)
 	r.log(t, call, d)
@@ -131,8 +153,13 @@ func (r *Router) finishRepeat(t *table, call *schema.Call, d *schema.Decision) {
 }
 
 // decide walks, and turns a fault of our own into a fallback.
-func (r *Router) decide(t *table, call *schema.Call, d *schema.Decision) {
-	w := walk{r: r, t: t, call: call, d: d}
+func (r *Router) decide(t *table, call *schema.Call, d *schema.Decision, now time.Time) {
+	w := walk{r: r, t: t, call: call, d: d, now: now}
+	w.decide()
+}
+
+func (w *walk) decide() {
+	r, d := w.r, w.d
 	defer func() {
 		if fault := recover(); fault != nil {
 			r.metrics.panics.Inc()

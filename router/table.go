@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync/atomic"
 
@@ -13,12 +14,14 @@ import (
 type table struct {
 	version  uint64
 	projects map[string]*project
-	numbers  map[string]*number // of all projects, by digits
-	// fallback is the installation's default scheme; nil for none.
-	fallback *scheme
-	only     *project // the project, where there is just one
-	mask     bool     // numbers are masked in logs
-	cursors  cursors
+	numbers  *index          // of all projects; nil before the first Load
+	dial     *schema.Dialing // the installation's templates
+	// fallback is the installation's default scheme; nil for none. defaultSchema is how it is named.
+	fallback      *scheme
+	defaultSchema string
+	only          *project // the project, where there is just one
+	mask          bool     // numbers are masked in logs
+	cursors       cursors
 }
 
 type project struct {
@@ -26,8 +29,12 @@ type project struct {
 	dialing  *schema.Dialing
 	schemes  map[string]*scheme
 	hooks    map[string]*hook
+	numbers  []number
 	policy   policy
 	fallback *scheme // the project's default scheme, else the installation's
+
+	tellsHistory bool // a hook of it is told how often its caller called
+	hasVariables bool // there may be variables of its callers
 }
 
 type number struct {
@@ -60,7 +67,11 @@ type hook struct {
 	bulkhead bulkhead
 	lastGood lastGood
 	route    string // the callroute parameter: "webhookNumber:90"
-	metrics  *hookMetrics
+
+	tellsHistory bool                   // it is told of the caller's earlier calls,
+	history      [len(callHistory)]bool // by these parameters
+	metrics      *hookMetrics
+	stats        *hookStats
 }
 
 // hookSetup is everything that, changed, makes a hook a new one.
@@ -70,65 +81,148 @@ type hookSetup struct {
 	Region, TZ   string
 }
 
-// build makes a table of cfg, taking over from old the hooks that have not changed.
+// ProjectError says which project could not be made ready.
+type ProjectError struct {
+	ID  string
+	Err error
+}
+
+func (e *ProjectError) Error() string { return "project " + e.ID + ": " + e.Err.Error() }
+
+// Unwrap returns what is wrong with the project.
+func (e *ProjectError) Unwrap() error { return e.Err }
+
+// Project returns the project's id.
+func (e *ProjectError) Project() string { return e.ID }
+
+// build makes a table of cfg. A project that is the very same as in old, and in the same surroundings,
+// is taken over as it is; of one that has changed, the hooks that have not.
 func (r *Router) build(cfg *schema.Config, old *table) (*table, error) {
-	t := &table{projects: make(map[string]*project, len(cfg.Projects)), mask: cfg.Log.MaskNumbers, cursors: newCursors(&cfg.Continuation, r.ownKey)}
-	total := 0
-	for i := range cfg.Projects {
-		total += len(cfg.Projects[i].Numbers)
+	t := &table{
+		projects: make(map[string]*project, len(cfg.Projects)), defaultSchema: cfg.DefaultSchema,
+		mask: cfg.Log.MaskNumbers, cursors: newCursors(&cfg.Continuation, r.ownKey),
 	}
-	t.numbers = make(map[string]*number, total)
-	for i := range cfg.Projects {
-		p, err := r.buildProject(&cfg.Projects[i], cfg, old)
-		if err != nil {
-			t.retire(old)
-			return nil, fmt.Errorf("project %s: %w", cfg.Projects[i].ID, err)
-		}
-		t.projects[p.conf.ID] = p
-		t.only = p
-		p.indexNumbers(t.numbers)
+	if t.dial = old.dial; t.dial == nil || *t.dial != cfg.Dial {
+		dial := cfg.Dial
+		t.dial = &dial
 	}
-	if len(cfg.Projects) != 1 {
-		t.only = nil
-	}
-	if pid, sid, ok := strings.Cut(cfg.DefaultSchema, "/"); ok && t.projects[pid] != nil {
-		t.fallback = t.projects[pid].schemes[sid]
-	}
-	for _, p := range t.projects {
-		if p.fallback == nil {
-			p.fallback = t.fallback
+	b := building{router: r, old: old, next: t}
+	// The project with the installation's default scheme comes first: the others may lead to that.
+	holder, id, _ := strings.Cut(cfg.DefaultSchema, "/")
+	for _, conf := range cfg.Projects {
+		if conf.ID == holder {
+			if err := b.add(conf); err != nil {
+				return nil, err
+			}
+			t.fallback = t.projects[holder].schemes[id]
+			if p := t.projects[holder]; p.fallback == nil {
+				p.fallback = t.fallback
+			}
 		}
 	}
+	for _, conf := range cfg.Projects {
+		if conf.ID != holder {
+			if err := b.add(conf); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(cfg.Projects) == 1 {
+		t.only = t.projects[cfg.Projects[0].ID]
+	}
+	b.number()
 	return t, nil
 }
 
-func (r *Router) buildProject(conf *schema.Project, cfg *schema.Config, old *table) (*project, error) {
+// building is one build at work.
+type building struct {
+	router    *Router
+	old, next *table
+	come      []*project // that are not old's
+}
+
+// add takes a project over from the old table, or makes it.
+func (b *building) add(conf *schema.Project) error {
+	was := b.old.projects[conf.ID]
+	if was != nil && was.conf == conf && b.old.dial == b.next.dial && b.settled(was) {
+		b.next.projects[conf.ID] = was
+		return nil
+	}
+	p, err := b.router.buildProject(conf, b.next.dial, b.old)
+	b.next.projects[conf.ID] = p
+	if err != nil {
+		b.next.retire(b.old)
+		return &ProjectError{ID: conf.ID, Err: err}
+	}
+	if p.fallback == nil {
+		p.fallback = b.next.fallback
+	}
+	b.come = append(b.come, p)
+	runtime.Gosched() // a decision may be waiting for this core
+	return nil
+}
+
+// settled reports that what a project falls back on is its own, or still the installation's.
+func (b *building) settled(was *project) bool {
+	f := was.fallback
+	if f != nil && f == was.schemes[was.conf.DefaultSchema] {
+		return true
+	}
+	return b.old.defaultSchema == b.next.defaultSchema && (f == b.next.fallback || f != nil && f.project == was)
+}
+
+// number makes the next table's index of the old one's.
+func (b *building) number() {
+	var gone []*project
+	for id, p := range b.old.projects {
+		if b.next.projects[id] != p {
+			gone = append(gone, p)
+		}
+	}
+	if b.old.numbers != nil {
+		b.next.numbers = b.old.numbers.with(gone, b.come)
+	}
+	if b.next.numbers == nil {
+		b.next.numbers = newIndex(b.next.projects)
+	}
+}
+
+// buildProject makes a project ready. On an error the project has the hooks made until then.
+func (r *Router) buildProject(conf *schema.Project, dial *schema.Dialing, old *table) (*project, error) {
 	p := &project{
 		conf:    conf,
-		dialing: conf.Dial,
+		dialing: conf.Dialing(dial),
 		schemes: make(map[string]*scheme, len(conf.Schemas)),
 		hooks:   make(map[string]*hook, len(conf.Hooks)),
 		policy:  newPolicy(&conf.Destinations),
-	}
-	if p.dialing == nil {
-		p.dialing = &cfg.Dial
+
+		hasVariables: r.opts.Memory != nil && getsVariables(conf),
 	}
 	for i := range conf.Hooks {
 		h, err := r.buildHook(conf, &conf.Hooks[i], old.projects[conf.ID])
 		if err != nil {
-			return nil, err
+			return p, err
 		}
 		p.hooks[h.conf.ID] = h
+		if i%32 == 31 {
+			runtime.Gosched()
+		}
+		p.tellsHistory = p.tellsHistory || h.tellsHistory
 	}
 	for i := range conf.Schemas {
 		p.schemes[conf.Schemas[i].ID] = &scheme{conf: &conf.Schemas[i], project: p}
 	}
 	for _, s := range p.schemes {
 		if err := s.resolve(); err != nil {
-			return nil, err
+			return p, err
 		}
 	}
 	p.fallback = p.schemes[conf.DefaultSchema]
+	p.numbers = make([]number, len(conf.Numbers))
+	for i := range conf.Numbers {
+		n := &conf.Numbers[i]
+		p.numbers[i] = number{conf: n, project: p, scheme: p.schemes[n.Schema]}
+	}
 	return p, nil
 }
 
@@ -158,34 +252,32 @@ func (r *Router) buildHook(p *schema.Project, conf *schema.Hook, old *project) (
 			return was, nil
 		}
 	}
-	asker, err := r.opts.Prepare(p, conf)
+	h := &hook{setup: setup, stats: statsOf(old, conf.ID)}
+	h.conf = &h.setup.Hook // its own copy, as a hook may outlive the project that it came with
+	asker, err := r.opts.Prepare(p, h.conf)
 	if err != nil {
 		return nil, fmt.Errorf("hook %s: %w", conf.ID, err)
 	}
-	h := &hook{conf: conf, setup: setup, asker: asker, metrics: r.metrics.hook(p.ID, conf.ID)}
+	h.asker, h.metrics = asker, r.metrics.hook(p.ID, conf.ID)
 	h.route = fmt.Sprintf("webhookNumber:%d", int(conf.RingTimeout.Seconds()))
 	h.bulkhead.limit = int64(conf.MaxInFlight)
-	h.breaker = newBreaker(conf, asker.Probe, h.metrics.opened.Inc)
+	h.history, h.tellsHistory = namesHistory(conf)
+	h.tellsHistory = h.tellsHistory && r.opts.Memory != nil
+	h.breaker = newBreaker(h.conf, asker.Probe, h.metrics.opened.Inc)
 	return h, nil
-}
-
-func (p *project) indexNumbers(all map[string]*number) {
-	backing := make([]number, len(p.conf.Numbers))
-	for i := range p.conf.Numbers {
-		n := &backing[i]
-		*n = number{conf: &p.conf.Numbers[i], project: p, scheme: p.schemes[p.conf.Numbers[i].Schema]}
-		all[n.conf.Number] = n
-	}
 }
 
 // lookup finds the number that was called, as it stands in the configuration, or written with a "+"
 // or 00 before it.
 func (t *table) lookup(callee string) *number {
-	if n := t.numbers[callee]; n != nil {
+	if t.numbers == nil {
+		return nil
+	}
+	if n := t.numbers.find(callee); n != nil {
 		return n
 	}
 	if digits := schema.Digits(strings.TrimPrefix(callee, "00")); digits != "" {
-		return t.numbers[digits]
+		return t.numbers.find(digits)
 	}
 	return nil
 }
@@ -203,15 +295,13 @@ func (t *table) dialing(project string) *schema.Dialing {
 
 // retire ends the background work of the hooks that next did not take over.
 func (t *table) retire(next *table) {
-	kept := map[*hook]bool{}
-	for _, p := range next.projects {
-		for _, h := range p.hooks {
-			kept[h] = true
+	for id, p := range t.projects {
+		q := next.projects[id]
+		if q == p {
+			continue
 		}
-	}
-	for _, p := range t.projects {
-		for _, h := range p.hooks {
-			if !kept[h] {
+		for hook, h := range p.hooks {
+			if q == nil || q.hooks[hook] != h {
 				h.breaker.close()
 				h.asker.Close()
 			}

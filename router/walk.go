@@ -14,6 +14,13 @@ type walk struct {
 	t    *table
 	call *schema.Call
 	d    *schema.Decision
+	// now is the latest instant known: of the question, then of each hook's answer. Whatever else
+	// takes time sets it anew.
+	now time.Time
+	// since is when it came to the hook that is being asked.
+	since time.Time
+	// rehearsal is nil for a call.
+	rehearsal *rehearsal
 
 	project *project
 	number  *number
@@ -26,7 +33,10 @@ type walk struct {
 	told      int                     // attempts that the story has told of
 	filled    [schema.ParamCount]bool // parameters that fill gave the call, and not the PBX
 	continued int                     // times that the call has been continued
-	fallback  bool                    // a fallback scheme is being followed: hooks are passed over, hours too
+	// What has been recalled of the caller, or tried in vain.
+	recalledCalls, recalledVariables bool
+
+	fallback bool // a fallback scheme is being followed: hooks are passed over, hours too
 }
 
 // A decision enters at most maxSchemes schemes and asks at most maxHooks hooks; more is a loop. The
@@ -53,6 +63,7 @@ func (w *walk) run() {
 	if !good {
 		w.lastResort()
 	}
+	w.called()
 }
 
 // begin settles the project, and the scheme to follow; or reports that a single hook is to be
@@ -96,7 +107,7 @@ func (w *walk) describe() {
 	if w.project == nil {
 		return
 	}
-	w.d.Project, w.d.Dialing = w.project.conf.ID, w.project.dialing
+	w.d.Project, w.d.Version, w.d.Dialing = w.project.conf.ID, w.project.conf.Version, w.project.dialing
 	c := w.call
 	w.rename()
 	c.SetString(schema.ParamProjectID, w.project.conf.ID)
@@ -249,7 +260,7 @@ func (w *walk) join(s *scheme, at int, next *scheme, source schema.Source) bool 
 func (w *walk) decided(st *step) schema.DecidedStep {
 	c := st.conf
 	return schema.DecidedStep{
-		Dial: ordered(c.Destinations, c.Strategy, st.turn), Strategy: c.Strategy, Timeout: c.Timeout,
+		Dial: ordered(c.Destinations, c.Strategy, w.turn(st)), Strategy: c.Strategy, Timeout: c.Timeout,
 		MOH: c.MOH, Announce: c.Announce, Voicemail: c.Voicemail, Playback: c.Playback, Hangup: c.Hangup,
 	}
 }
