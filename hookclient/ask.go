@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"syscall"
 	"time"
 
@@ -90,19 +89,16 @@ func pauseBefore(deadline time.Time) bool {
 
 // attempt makes one request and reads its answer into a; it says whether it may be made again.
 func (h *Hook) attempt(t *target, call *schema.Call, id uint64, deadline time.Time, a *schema.Answer) repetition {
-	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(req)
-	defer fasthttp.ReleaseResponse(resp)
-
 	began := time.Now()
-	t.builder.build(req, call, began, id)
-	err := t.exchange(t.pool, req, resp, deadline)
-	redirected := err == nil && h.conf.FollowRedirects > 0 && redirects(resp.StatusCode())
+	req := t.builder.build(call, began, id)
+	defer req.release()
+	resp, err := t.exchange(t.pool, req, a, began, deadline)
+	redirected := err == nil && h.conf.FollowRedirects > 0 && redirects(resp.status)
 	if redirected {
-		err = h.follow(t, req, resp, deadline)
+		resp, err = h.follow(t, req, resp, a, deadline)
 	}
 	a.Destinations, a.Schema, a.Detail = a.Destinations[:0], "", ""
-	again := h.read(a, resp, err, id)
+	again := h.read(a, &resp, err, id)
 	if redirected && again == ifUnread {
 		again = ifIdempotent // read by the webhook that redirected it
 	}
@@ -110,14 +106,14 @@ func (h *Hook) attempt(t *target, call *schema.Call, id uint64, deadline time.Ti
 	if a.Detail != "" { // it may quote a webhook that echoes what it was sent
 		a.Detail = t.builder.hideConstants(a.Detail)
 	}
-	at := schema.Attempt{URL: t.label, Began: began.Sub(call.At), Took: time.Since(began), Reason: a.Reason, Error: a.Detail}
+	at := schema.Attempt{URL: t.label, Began: began.Sub(call.At), Took: a.At.Sub(began), Reason: a.Reason, Error: a.Detail}
 	if err == nil || errors.Is(err, errRedirect) {
-		at.Status = resp.StatusCode()
+		at.Status = resp.status
 	}
 	if call.Explain {
-		at.Request = t.builder.describe(req)
+		at.Request = t.builder.describe(req.raw)
 		if err == nil {
-			at.Body = t.builder.hideConstants(excerpt(resp.Body(), 2048))
+			at.Body = t.builder.hideConstants(excerpt(resp.body, 2048))
 		}
 	}
 	a.Attempts = append(a.Attempts, at)
@@ -125,18 +121,18 @@ func (h *Hook) attempt(t *target, call *schema.Call, id uint64, deadline time.Ti
 }
 
 // read judges the outcome of a request: its error, its status, then its body.
-func (h *Hook) read(a *schema.Answer, resp *fasthttp.Response, err error, id uint64) repetition {
+func (h *Hook) read(a *schema.Answer, resp *response, err error, id uint64) repetition {
 	if err != nil {
 		a.Reason, a.Detail = classify(err)
 		return repeatAfter(err)
 	}
-	switch status := resp.StatusCode(); {
+	switch status := resp.status; {
 	case status == fasthttp.StatusNoContent:
 		a.Reason, a.Detail = schema.ReasonNoDestination, "status 204: an answer without content"
 	case status >= 200 && status < 300:
-		h.reader.read(a, resp.Body(), resp.Header.ContentType(), resp.Header.ContentEncoding(), id)
+		h.reader.read(a, resp.body, resp.contentType, resp.contentEncoding, id)
 	default:
-		a.Reason, a.Detail = schema.ReasonBadStatus, statusDetail(resp)
+		a.Reason, a.Detail = schema.ReasonBadStatus, statusDetail(status)
 		switch status {
 		case 429, 502, 503, 504:
 			return ifIdempotent
@@ -145,8 +141,7 @@ func (h *Hook) read(a *schema.Answer, resp *fasthttp.Response, err error, id uin
 	return never
 }
 
-func statusDetail(resp *fasthttp.Response) string {
-	status := resp.StatusCode()
+func statusDetail(status int) string {
 	if redirects(status) {
 		return fmt.Sprintf("status %d to another place; want 2xx, or set follow_redirects", status)
 	}
@@ -156,19 +151,16 @@ func statusDetail(resp *fasthttp.Response) string {
 // classify names the failure behind an error of the client, and says it in words.
 func classify(err error) (schema.Reason, string) {
 	var dial *dialError
-	var header *fasthttp.ErrSmallBuffer
 	var alert *net.OpError
 	switch {
 	case errors.As(err, &dial):
 		return dial.reason, dial.Error()
 	case isTimeout(err):
 		return schema.ReasonTimeout, "no complete answer within the request timeout"
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return schema.ReasonBadAnswer, "the answer is larger than max_answer_bytes"
-	case errors.As(err, &header):
-		return schema.ReasonBadAnswer, fmt.Sprintf("the answer's headers are larger than %d bytes", answerHeader)
-	case errors.Is(err, fasthttp.ErrNoFreeConns):
-		return schema.ReasonOverloaded, "no connection to the webhook is free"
+	case errors.Is(err, errBodyTooLarge), errors.Is(err, errHeadTooLarge):
+		return schema.ReasonBadAnswer, err.Error()
+	case errors.Is(err, errNoFreeConns):
+		return schema.ReasonOverloaded, err.Error()
 	case errors.Is(err, errRedirect):
 		return schema.ReasonBadStatus, err.Error()
 	case errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
@@ -176,18 +168,7 @@ func classify(err error) (schema.Reason, string) {
 	case closed(err):
 		return schema.ReasonConnectError, "the webhook's side closed the connection before its answer was complete"
 	}
-	return schema.ReasonBadAnswer, "the answer is not HTTP: " + nonsense(err)
-}
-
-// nonsense says what fasthttp could not make sense of, without the headers that it goes on to quote:
-// there may be cookies among them.
-func nonsense(err error) string {
-	text, _, _ := strings.Cut(err.Error(), ": buffer size=")
-	text = printable(strings.TrimPrefix(text, "error when reading response headers: "))
-	if len(text) > 200 {
-		return strings.ToValidUTF8(text[:200], "") + "…"
-	}
-	return text
+	return schema.ReasonBadAnswer, "the answer is not HTTP: " + printable(err.Error())
 }
 
 // repeatAfter says whether a request that ended with err may be made again.

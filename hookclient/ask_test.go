@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
-	"github.com/valyala/fasthttp"
 
 	"hookswitch/schema"
 )
@@ -63,7 +62,7 @@ func TestAnswersOfServersThatMisbehave(t *testing.T) {
 		{"chunks cut short", chunked + "1c\r\n" + good + "\r\n", schema.ReasonConnectError, "closed the connection"},
 		{"a chunk cut short", chunked + "ff\r\n" + good, schema.ReasonConnectError, "closed the connection"},
 		{"a chunk of no length", chunked + "zz\r\n" + good + "\r\n0\r\n\r\n", schema.ReasonBadAnswer, "not HTTP"},
-		{"another protocol", "SSH-2.0-OpenSSH_9.2\r\n", schema.ReasonBadAnswer, `the answer is not HTTP: cannot find whitespace in the first line of response "SSH-2.0-OpenSSH_9.2\r\n"`},
+		{"another protocol", "SSH-2.0-OpenSSH_9.2\r\n", schema.ReasonBadAnswer, `the answer is not HTTP: its first line is "SSH-2.0-OpenSSH_9.2"; want HTTP/1.1 and a status`},
 		{"JSON without HTTP", good + "\r\n\r\n", schema.ReasonBadAnswer, "not HTTP"},
 		{"binary", "\x15\x03\x01\x00\x02\x02\x28\r\n\r\n", schema.ReasonBadAnswer, "not HTTP"},
 		{"a status in words", "HTTP/1.1 OK\r\n\r\n", schema.ReasonBadAnswer, "not HTTP"},
@@ -113,9 +112,10 @@ func TestWhichErrorsMayBeFollowedByAnotherAttempt(t *testing.T) {
 		{syscall.ECONNRESET, ifIdempotent},
 		{syscall.EPIPE, ifIdempotent},
 		{os.ErrDeadlineExceeded, never},
-		{fasthttp.ErrTimeout, never},
-		{fasthttp.ErrNoFreeConns, never},
-		{fasthttp.ErrBodyTooLarge, never},
+		{errNoFreeConns, never},
+		{errBodyTooLarge, never},
+		{errHeadTooLarge, never},
+		{malformed("a header that is none"), never},
 		{errRedirect, never},
 	} {
 		if got := repeatAfter(tc.err); got != tc.want {

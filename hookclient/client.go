@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"hookswitch/schema"
 )
 
@@ -41,7 +39,7 @@ type Hook struct {
 // target is one URL of a hook with its own connections.
 type target struct {
 	builder   *builder
-	pool      *fasthttp.HostClient
+	pool      *pool
 	dialer    *dialer
 	secured   *tls.Config // for https, here or behind a redirect
 	maxAnswer int         // bytes of a body as sent
@@ -81,7 +79,7 @@ func (c *Client) Prepare(p *schema.Project, h *schema.Hook) (*Hook, error) {
 func (h *Hook) Close() {
 	for _, t := range []*target{h.primary, h.fallback, h.probe} {
 		if t != nil {
-			t.pool.CloseIdleConnections()
+			t.pool.close()
 		}
 	}
 }
@@ -112,20 +110,8 @@ func (c *Client) newTarget(p *schema.Project, h *schema.Hook, rawURL string, loc
 	if t.dialer, err = newDialer(b.addr, c.servers, guard(p.AllowPrivateHooks), secured); err != nil {
 		return nil, err
 	}
-	t.pool = newPool(b.addr, t.dialer, h.MaxInFlight+spareConns)
+	t.pool = newPool(t.dialer, h.MaxInFlight+spareConns)
 	return t, nil
-}
-
-// newPool returns fasthttp's pool of connections, those of d. It takes https for http, since they
-// come with their TLS.
-func newPool(addr string, d *dialer, maxConns int) *fasthttp.HostClient {
-	return &fasthttp.HostClient{
-		Addr:                addr,
-		DialTimeout:         d.dial,
-		MaxConns:            maxConns,
-		MaxIdleConnDuration: idleConn,
-		ReadBufferSize:      answerHeader,
-	}
 }
 
 func tlsConfig(t schema.TLS) (*tls.Config, error) {
@@ -173,17 +159,19 @@ func (h *Hook) Probe(deadline time.Time) error {
 	if h.probe == nil {
 		return errors.New("the hook has no breaker.probe_url")
 	}
-	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(req)
-	defer fasthttp.ReleaseResponse(resp)
-	var none schema.Call
-	h.probe.builder.build(req, &none, time.Now(), h.lastID.Add(1))
-	err := h.probe.exchange(h.probe.pool, req, resp, deadline)
-	if err != nil && !errors.Is(err, fasthttp.ErrBodyTooLarge) { // what it says is of no interest
+	var (
+		none schema.Call
+		a    schema.Answer
+		now  = time.Now()
+	)
+	req := h.probe.builder.build(&none, now, h.lastID.Add(1))
+	defer req.release()
+	resp, err := h.probe.exchange(h.probe.pool, req, &a, now, deadline)
+	if err != nil && !errors.Is(err, errBodyTooLarge) { // what it says is of no interest
 		_, detail := classify(err)
 		return errors.New(detail)
 	}
-	if s := resp.StatusCode(); s < 200 || s > 299 {
+	if s := resp.status; s < 200 || s > 299 {
 		return fmt.Errorf("status %d; want 2xx", s)
 	}
 	return nil

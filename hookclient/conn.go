@@ -1,67 +1,53 @@
 package hookclient
 
 import (
-	"cmp"
 	"crypto/tls"
-	"io"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
 
-	"github.com/valyala/fasthttp"
+	"hookswitch/schema"
 )
 
-// exchange sends req over a kept or a new connection of the pool and reads the answer into resp, by
-// the deadline. It stands in place of the pool's own Do, which repeats requests of its own accord,
-// bounds no TLS handshake, and sends a request to a connection that is closed already.
-func (t *target) exchange(pool *fasthttp.HostClient, req *fasthttp.Request, resp *fasthttp.Response, deadline time.Time) error {
-	left := time.Until(deadline)
-	if left <= 0 {
-		return fasthttp.ErrTimeout
+// exchange sends a request over a kept or a new connection of the pool and reads the answer, by the
+// deadline. The answer lies in a.Buf, behind what is there already; a.At tells when it was complete,
+// or why there is none was known. now is the time.
+func (t *target) exchange(pool *pool, req *request, a *schema.Answer, now, deadline time.Time) (resp response, err error) {
+	if !now.Before(deadline) {
+		a.At = now
+		return resp, os.ErrDeadlineExceeded
 	}
-	cc, err := pool.AcquireConn(left, req.ConnectionClose())
-	for err == nil && rested(cc.LastUseTime()) && cc.Conn().(*conn).closedByPeer() {
-		pool.CloseConn(cc)
-		cc, err = pool.AcquireConn(time.Until(deadline), req.ConnectionClose())
-	}
+	c, err := pool.take(now, deadline)
 	if err != nil {
-		return err
+		a.At = time.Now()
+		return resp, err
 	}
-	reusable, err := t.converse(pool, cc.Conn().(*conn), req, resp, deadline)
-	if reusable {
-		pool.ReleaseConn(cc)
+	resp, err = t.converse(c, req, a, deadline)
+	if a.At = time.Now(); err == nil && resp.reusable {
+		pool.put(c, a.At)
 	} else {
-		pool.CloseConn(cc)
+		pool.drop(c)
 	}
-	return err
+	return resp, err
 }
 
-// converse writes req to c and reads the answer, and reports whether c is fit for another request.
-func (t *target) converse(pool *fasthttp.HostClient, c *conn, req *fasthttp.Request, resp *fasthttp.Response, deadline time.Time) (reusable bool, err error) {
+// converse writes req to c and reads the answer.
+func (t *target) converse(c *conn, req *request, a *schema.Answer, deadline time.Time) (resp response, err error) {
 	if err := c.SetDeadline(deadline); err != nil {
-		return false, err
+		return resp, err
 	}
-	bw := pool.AcquireWriter(c)
-	defer pool.ReleaseWriter(bw)
-	unsent := req.Write(bw)
-	if unsent == nil {
-		unsent = bw.Flush()
-	}
+	_, unsent := c.Write(req.raw)
 	if unsent != nil && !closed(unsent) {
-		return false, unsent
+		return resp, unsent
 	}
 	// Others' turn: by then the answer is often there, and the read need not fail first and wait.
 	runtime.Gosched()
 	// A server that hangs up before it has read everything may have said why.
-	br := pool.AcquireReader(c)
-	defer pool.ReleaseReader(br)
-	if err := resp.ReadLimitBody(br, t.maxAnswer); err != nil {
-		return false, cmp.Or(c.failure, err)
-	}
-	// What is left in the reader belongs to no request. It must not become the next one's answer.
-	surplus := br.Buffered() > 0
-	return !surplus && unsent == nil && !req.ConnectionClose() && !resp.ConnectionClose(), nil
+	resp, a.Buf, err = readResponse(c, a.Buf, t.maxAnswer)
+	resp.reusable = resp.reusable && unsent == nil && !req.closes
+	return resp, err
 }
 
 // conn is a connection to a webhook: TCP, or TLS over it.
@@ -71,8 +57,7 @@ type conn struct {
 	raw  syscall.RawConn
 	look func(fd uintptr) // c.peek, bound once, so that looking allocates nothing
 	open bool             // what look found
-	// failure is why reading ended, other than at an end of file.
-	failure error
+	used time.Time        // when the last answer was complete
 }
 
 func newConn(tcp *net.TCPConn) (*conn, error) {
@@ -85,24 +70,9 @@ func newConn(tcp *net.TCPConn) (*conn, error) {
 	return c, nil
 }
 
-// Read notes why reading failed: fasthttp calls all that goes wrong before an answer's first byte an
-// end of file, be it TLS's word that a certificate is missing.
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if err != nil && err != io.EOF {
-		c.failure = err
-	}
-	return n, err
-}
-
 // pauseChecked is the pause after which a kept connection is looked at before it is used again.
 // Under load connections rest less, and cost nothing.
 const pauseChecked = time.Millisecond
-
-// rested tells a connection that has lain idle for a while from a new one and one just used.
-func rested(lastUse time.Time) bool {
-	return !lastUse.IsZero() && time.Since(lastUse) > pauseChecked
-}
 
 // closedByPeer reports whether the webhook's side has closed the connection since its last answer:
 // a request sent then would be lost. Nothing should wait to be read between an answer and the next

@@ -136,11 +136,10 @@ func TestATLSConnectionThatIsFullIsClosedAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialled, err := d.dial("", patience)
+	c, err := d.dial(patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := dialled.(*conn)
 	c.tcp.SetWriteBuffer(4 << 10)
 	for full, size := 0, 1<<20; full < 5; size = max(size/2, 1) {
 		c.tcp.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))

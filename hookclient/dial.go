@@ -29,6 +29,7 @@ type dialer struct {
 	servers    nameServers
 	guard      func(netip.Addr) error // refuses addresses that may not be dialled
 	tls        *tls.Config            // nil for plain http
+	reached    func(stage)            // is told of each stage of connecting; nil for nobody
 
 	mu    sync.Mutex // guards known
 	known resolution
@@ -47,14 +48,16 @@ func newDialer(addr string, servers nameServers, guard func(netip.Addr) error, s
 	return &dialer{host: host, port: port, servers: servers, guard: guard, tls: secured}, nil
 }
 
-// dial connects within timeout. Its connections are *conn, its errors *dialError.
-func (d *dialer) dial(_ string, timeout time.Duration) (net.Conn, error) {
+// dial connects within timeout. Its errors are *dialError.
+func (d *dialer) dial(timeout time.Duration) (*conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	d.reach(dialBegun)
 	addrs, err := d.resolve(ctx)
 	if err != nil {
 		return nil, &dialError{schema.ReasonDNSError, fmt.Errorf("resolve %s: %w", d.host, err)}
 	}
+	d.reach(nameResolved)
 	if addrs, err = d.allowed(addrs); err != nil {
 		return nil, &dialError{schema.ReasonHookBlocked, err}
 	}
@@ -62,6 +65,7 @@ func (d *dialer) dial(_ string, timeout time.Duration) (net.Conn, error) {
 	if err != nil {
 		return nil, &dialError{schema.ReasonConnectError, err}
 	}
+	d.reach(connected)
 	c, err := newConn(tcp)
 	if err != nil {
 		tcp.Close()
@@ -121,7 +125,24 @@ func (d *dialer) handshake(ctx context.Context, c *conn) error {
 		return &dialError{schema.ReasonTLSError, fmt.Errorf("TLS with %s: %w", d.host, err)}
 	}
 	c.Conn = secured
+	d.reach(handshaken)
 	return nil
+}
+
+// stage is how far connecting has come.
+type stage uint8
+
+const (
+	dialBegun stage = iota
+	nameResolved
+	connected
+	handshaken
+)
+
+func (d *dialer) reach(s stage) {
+	if d.reached != nil {
+		d.reached(s)
+	}
 }
 
 // stagger is how long a try may stay silent before the next one is made beside it: an eighth of the

@@ -76,9 +76,12 @@ func (k hashKind) appendSum(b []byte, start int) []byte {
 type filling struct {
 	call *schema.Call
 	now  time.Time // in the hook's time zone
-	out  []byte    // the part of the request being written
+	out  []byte    // the request
+	body []byte    // its body
 	val  []byte    // one value on its way there
 	line []byte    // one header's value
+
+	request request // what out is given away as
 }
 
 var fillings = sync.Pool{New: func() any { return &filling{out: make([]byte, 0, 2048), val: make([]byte, 0, 256)} }}
@@ -87,10 +90,10 @@ var fillings = sync.Pool{New: func() any { return &filling{out: make([]byte, 0, 
 const maxKeptBuffer = 64 << 10
 
 func (f *filling) release() {
-	if cap(f.out)+cap(f.val)+cap(f.line) > maxKeptBuffer {
+	if cap(f.out)+cap(f.body)+cap(f.val)+cap(f.line) > maxKeptBuffer {
 		return
 	}
-	f.call = nil
+	f.request = request{}
 	fillings.Put(f)
 }
 

@@ -1,14 +1,13 @@
 package hookclient
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"hookswitch/schema"
 )
@@ -20,9 +19,11 @@ type builder struct {
 	loc    *time.Location
 	layout string // of dates
 
-	header  fasthttp.RequestHeader // what is the same in every request
-	headers headerList             // the same as a list
+	method  string
+	headers headerList // all of them that do not come from the call alone
+	fixed   string     // those that are the same in every request, as they are sent
 	tagged  []taggedHeader
+	closes  bool    // a header of the hook's own says that the connection ends with the request
 	signer  *signer // nil without a signature
 
 	// The body is head, the parameters or the template, then tail; the parameters travel in the
@@ -64,15 +65,15 @@ func newBuilder(h *schema.Hook, rawURL string, loc *time.Location) (*builder, er
 	if b.layout, err = dateLayout(h.DateFormat, defaultLayout); err != nil {
 		return nil, err
 	}
-	method := strings.ToUpper(h.Method)
-	if !slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, method) {
+	b.method = strings.ToUpper(h.Method)
+	if !slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, b.method) {
 		return nil, fmt.Errorf("method: found %q; want GET, POST, PUT, PATCH or DELETE", h.Method)
 	}
-	contentType, err := b.shape(h, method)
+	contentType, err := b.shape(h, b.method)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.readHeaders(h, method, contentType); err != nil {
+	if err := b.readHeaders(h, contentType); err != nil {
 		return nil, err
 	}
 	if err := b.readParams(h); err != nil {
@@ -96,6 +97,9 @@ func (b *builder) shape(h *schema.Hook, method string) (contentType string, err 
 			return "", noTemplate(h)
 		}
 		contentType = "application/x-www-form-urlencoded"
+	case "query": // a webhook's; a hook says so by its method
+		b.params.style, b.place = &formStyle, inQuery
+		return "", noTemplate(h)
 	case "headers":
 		b.params.style, b.place = &headerStyle, inHeaders
 		return "", noTemplate(h)
@@ -176,16 +180,12 @@ func (b *builder) readTemplate(h *schema.Hook, implied string) (contentType stri
 	return contentType, nil
 }
 
-func (b *builder) readHeaders(h *schema.Hook, method, contentType string) (err error) {
+func (b *builder) readHeaders(h *schema.Hook, contentType string) (err error) {
 	if b.headers, err = headersOf(h, b.user, contentType); err != nil {
 		return err
 	}
-	// Names go out as they were configured, and no Content-Type is made up where none is wanted.
-	b.header.DisableNormalizing()
-	b.header.SetNoDefaultContentType(true)
-	b.header.SetMethod(method)
-	b.header.SetHost(b.hostHeader)
-	b.tagged, err = setHeaders(&b.header, b.headers)
+	b.closes = b.headers.index("Connection") >= 0
+	b.fixed, b.tagged, err = compileHeaders(b.headers, b.hostHeader)
 	return err
 }
 
@@ -206,35 +206,69 @@ func (b *builder) readParams(h *schema.Hook) (err error) {
 	return nil
 }
 
-// build fills req, which must be new or reset, with the whole request for call c: method, address,
-// headers and body. now is the date where the PBX gave none, and the signature's time. id is the
-// JSON-RPC id, and part of the signature's message id. Nothing in req points to c's memory.
-func (b *builder) build(req *fasthttp.Request, c *schema.Call, now time.Time, id uint64) {
+// request is a request as it is sent, in memory that release gives back.
+type request struct {
+	raw    []byte
+	closes bool // the connection ends with it
+	f      *filling
+}
+
+func (r *request) release() { r.f.release() }
+
+// body is what stands behind the headers.
+func (r *request) body() []byte {
+	_, body, _ := bytes.Cut(r.raw, []byte("\r\n\r\n"))
+	return body
+}
+
+// setHeader adds a header, in the place of those of its name. It is not for the hot path.
+func (r *request) setHeader(name, value string) {
+	head, body, _ := bytes.Cut(r.raw, []byte("\r\n\r\n"))
+	raw := make([]byte, 0, len(r.raw)+len(name)+len(value)+4)
+	for i, line := range bytes.Split(head, []byte("\r\n")) {
+		if n, _, _ := bytes.Cut(line, []byte(":")); i == 0 || !equalFold(n, name) {
+			raw = append(append(raw, line...), "\r\n"...)
+		}
+	}
+	raw = append(appendHeaderLine(raw, name, value), "\r\n"...)
+	r.raw = append(raw, body...)
+}
+
+// build writes the whole request for call c: method, address, headers and body. now is the date where
+// the PBX gave none, and the signature's time. id is the JSON-RPC id, and part of the signature's
+// message id. Nothing in the request points to c's memory.
+func (b *builder) build(c *schema.Call, now time.Time, id uint64) *request {
 	f := fillings.Get().(*filling)
 	f.call, f.now = c, now.In(b.loc)
+	f.body = b.appendBody(f.body[:0], f, id)
 
-	b.header.CopyTo(&req.Header)
-	req.UseHostHeader = true
+	out := append(append(f.out[:0], b.method...), ' ')
 	if b.place == inQuery {
-		b.address.fill(req, f, &b.params, b.layout)
+		out = b.address.append(out, f, &b.params, b.layout)
 	} else {
-		b.address.fill(req, f, nil, b.layout)
+		out = b.address.append(out, f, nil, b.layout)
 	}
-	addTagged(&req.Header, b.tagged, f, b.layout)
+	out = append(append(out, " HTTP/1.1\r\n"...), b.fixed...)
+	if len(f.body) > 0 || b.method != "GET" {
+		out = append(strconv.AppendInt(append(out, "Content-Length: "...), int64(len(f.body)), 10), "\r\n"...)
+	}
+	for i := range b.tagged {
+		f.line = b.tagged[i].value.append(f.line[:0], f, b.layout)
+		out = appendHeaderLine(out, b.tagged[i].name, view(f.line))
+	}
 	if b.place == inHeaders {
-		b.addParams(&req.Header, f)
+		out = b.appendParams(out, f)
 	}
 	if c.Traceparent != "" && b.headers.index("traceparent") < 0 {
-		f.addHeader(&req.Header, "traceparent", c.Traceparent)
-	}
-	if f.out = b.appendBody(f.out[:0], f, id); len(f.out) > 0 {
-		// Not for an empty one: fasthttp's pool learns from it to drop the buffers of real bodies.
-		req.SetBody(f.out)
+		out = appendHeaderLine(out, "traceparent", c.Traceparent)
 	}
 	if b.signer != nil {
-		b.sign(req, f, id, now)
+		out = b.appendSigned(out, f, id, now)
 	}
-	f.release()
+	f.out = append(append(out, "\r\n"...), f.body...)
+	f.call = nil
+	f.request = request{raw: f.out, closes: b.closes, f: f}
+	return &f.request
 }
 
 func (b *builder) appendBody(body []byte, f *filling, id uint64) []byte {
@@ -252,12 +286,12 @@ func (b *builder) appendBody(body []byte, f *filling, id uint64) []byte {
 	return body
 }
 
-// sign adds the Standard Webhooks headers for the body in f.out.
-func (b *builder) sign(req *fasthttp.Request, f *filling, id uint64, now time.Time) {
+// appendSigned adds the Standard Webhooks headers for the body in f.body.
+func (b *builder) appendSigned(out []byte, f *filling, id uint64, now time.Time) []byte {
 	f.val = appendMessageID(f.val[:0], f.call.ID(), id)
-	f.line = strconv.AppendInt(f.line[:0], now.Unix(), 10)
-	req.Header.AddBytesV(headerWebhookID, f.val)
-	req.Header.AddBytesV(headerWebhookTimestamp, f.line)
-	f.line = b.signer.appendSignatures(f.line[:0], view(f.val), now, f.out)
-	req.Header.AddBytesV(headerWebhookSignature, f.line)
+	f.line = b.signer.appendSignatures(f.line[:0], view(f.val), now, f.body)
+	out = appendHeaderLine(out, headerWebhookID, view(f.val))
+	out = append(append(out, headerWebhookTimestamp...), ": "...)
+	out = append(strconv.AppendInt(out, now.Unix(), 10), "\r\n"...)
+	return appendHeaderLine(out, headerWebhookSignature, view(f.line))
 }

@@ -3,8 +3,6 @@ package hookclient
 import (
 	"testing"
 
-	"github.com/valyala/fasthttp"
-
 	"hookswitch/schema"
 )
 
@@ -19,11 +17,9 @@ func benchmarkBuild(b *testing.B, method, send string, fields int) {
 		b.Fatal(err)
 	}
 	c := documentedCall()
-	var req fasthttp.Request
 	b.ReportAllocs()
 	for b.Loop() {
-		req.Reset()
-		builder.build(&req, c, requestTime, requestID)
+		builder.build(c, requestTime, requestID).release()
 	}
 }
 

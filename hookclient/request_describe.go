@@ -8,8 +8,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/valyala/fasthttp"
-
 	"hookswitch/schema"
 )
 
@@ -18,18 +16,25 @@ const describedBody = 2 << 10
 
 // describe writes a request that build made as text for a person: request line, headers, body,
 // without secrets and without characters that a terminal would act on. It is not for the hot path.
-func (b *builder) describe(req *fasthttp.Request) string {
+func (b *builder) describe(raw []byte) string {
 	var text strings.Builder
-	path, query, asks := strings.Cut(string(req.URI().RequestURI()), "?")
-	fmt.Fprintf(&text, "%s %s", req.Header.Method(), path)
+	head, body, _ := strings.Cut(string(raw), "\r\n\r\n")
+	lines := strings.Split(head, "\r\n")
+	target, version := lines[0], ""
+	if i := strings.LastIndexByte(target, ' '); i >= 0 {
+		target, version = target[:i], target[i:]
+	}
+	path, query, asks := strings.Cut(target, "?")
+	text.WriteString(path)
 	if asks {
 		text.WriteString("?" + maskQuery(query))
 	}
-	text.WriteString(" HTTP/1.1\n")
-	for name, value := range req.Header.All() {
-		fmt.Fprintf(&text, "%s: %s\n", name, b.shownHeader(string(name), string(value)))
+	text.WriteString(version + "\n")
+	for _, line := range lines[1:] {
+		name, value, _ := strings.Cut(line, ": ")
+		fmt.Fprintf(&text, "%s: %s\n", name, b.shownHeader(name, value))
 	}
-	if body := string(req.Body()); body != "" {
+	if body != "" {
 		text.WriteString("\n" + cutBody(b.hideConstants(body)))
 	}
 	return printable(b.hideConstants(text.String()))
@@ -72,7 +77,7 @@ func neverSecret(name string) bool {
 func soundsSecret(name string) bool {
 	name = strings.ToLower(name)
 	switch name {
-	case "key", "sign", "sig", "pass", "pwd", "auth":
+	case "key", "sign", "sig", "pass", "pwd", "psw", "auth":
 		return true
 	}
 	for _, word := range []string{"token", "secret", "password", "passwd", "api_key", "apikey", "api-key", "signature", "authorization"} {

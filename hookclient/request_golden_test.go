@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"hookswitch/schema"
 )
 
@@ -204,13 +202,12 @@ func onTheWire(t *testing.T, b *builder, c *schema.Call) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := newPool(addr, d, 1)
-	defer pool.CloseIdleConnections()
-	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(req)
-	defer fasthttp.ReleaseResponse(resp)
-	b.build(req, c, requestTime, requestID)
-	if err := (&target{maxAnswer: 1 << 20}).exchange(pool, req, resp, time.Now().Add(10*time.Second)); err != nil {
+	pool := newPool(d, 1)
+	defer pool.close()
+	req := b.build(c, requestTime, requestID)
+	defer req.release()
+	now := time.Now()
+	if _, err := (&target{maxAnswer: 1 << 20}).exchange(pool, req, &schema.Answer{}, now, now.Add(10*time.Second)); err != nil {
 		t.Fatalf("sending: %v", err)
 	}
 	return <-received

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/valyala/fasthttp"
-
 	"hookswitch/schema"
 )
 
@@ -112,61 +110,57 @@ type taggedHeader struct {
 	value pieces
 }
 
-// setHeaders writes into proto the headers that are always the same, and returns the others.
-func setHeaders(proto *fasthttp.RequestHeader, list headerList) ([]taggedHeader, error) {
-	var tagged []taggedHeader
+// compileHeaders writes the headers that are always the same as they are sent, the host's among them,
+// and returns the others.
+func compileHeaders(list headerList, host string) (fixed string, tagged []taggedHeader, err error) {
+	var b []byte
+	if list.index("Host") < 0 {
+		b = appendHeaderLine(b, "Host", host)
+	}
 	for _, line := range list {
 		ps := pieces{{literal: line.value}}
 		if line.configured {
-			var err error
 			if ps, err = pieceTogether(line.value, appendHeaderText); err != nil {
-				return nil, fmt.Errorf("headers.%s: %w", line.name, err)
+				return "", nil, fmt.Errorf("headers.%s: %w", line.name, err)
 			}
 		}
 		text, literal := ps.literal()
 		switch {
 		case literal:
-			proto.SetCanonical([]byte(line.name), appendHeader(nil, text))
+			b = appendHeaderLine(b, line.name, text)
 		case strings.EqualFold(line.name, "Host"):
-			return nil, errors.New("headers.Host: found a tag; want one host for all calls")
+			return "", nil, errors.New("headers.Host: found a tag; want one host for all calls")
 		default:
 			tagged = append(tagged, taggedHeader{line.name, ps})
 		}
 	}
-	return tagged, nil
+	return string(b), tagged, nil
 }
 
-// addTagged adds the headers whose values differ from call to call.
-func addTagged(h *fasthttp.RequestHeader, tagged []taggedHeader, f *filling, layout string) {
-	for i := range tagged {
-		f.out = tagged[i].value.append(f.out[:0], f, layout)
-		f.addHeader(h, tagged[i].name, view(f.out))
-	}
+// appendHeaderLine appends a header, its value made fit for one. The name must be fit.
+func appendHeaderLine(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	return append(appendHeader(b, value), "\r\n"...)
 }
 
-// addHeader adds a header, its value made fit for one.
-func (f *filling) addHeader(h *fasthttp.RequestHeader, name, value string) {
-	f.line = appendHeader(f.line[:0], value)
-	h.AddBytesV(name, f.line)
-}
-
-// addParams sends parameters as headers. One that would replace a header of ours is left out.
-func (b *builder) addParams(h *fasthttp.RequestHeader, f *filling) {
+// appendParams sends parameters as headers. One that would replace a header of ours is left out.
+func (b *builder) appendParams(out []byte, f *filling) []byte {
 	for i := range b.params.fields {
 		field := &b.params.fields[i]
 		if v := field.value.get(f); v != "" || !field.optional {
-			f.addHeader(h, field.open, v)
+			out = appendHeaderLine(out, field.open, v)
 		}
 	}
 	if !b.params.customs {
-		return
+		return out
 	}
 	for _, custom := range f.call.Customs() {
-		f.out = appendHeaderName(f.out[:0], custom.Name)
-		if name := view(f.out); name != "" && !b.taken(name) {
-			f.addHeader(h, name, custom.Value)
+		f.line = appendHeaderName(f.line[:0], custom.Name)
+		if name := view(f.line); name != "" && !b.taken(name) {
+			out = appendHeaderLine(out, name, custom.Value)
 		}
 	}
+	return out
 }
 
 // taken tells a name that a parameter may not be sent under, since a header of ours has it or could

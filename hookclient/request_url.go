@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/valyala/fasthttp"
 	"golang.org/x/net/idna"
 )
 
@@ -19,11 +18,8 @@ type address struct {
 	host  string // without port and brackets; what a certificate is checked against
 	isTLS bool
 	// hostHeader is the host with the port that the URL names.
-	hostHeader string
-	user       *url.Userinfo // nil where the URL names none
-	// uri is all of the URL that is the same for every call; path and query are the rest, nil where
-	// there is none.
-	uri         fasthttp.URI
+	hostHeader  string
+	user        *url.Userinfo // nil where the URL names none
 	path, query pieces
 	shown       string // for people: without userinfo and secrets in the query
 }
@@ -48,9 +44,6 @@ func (a *address) read(raw string) error {
 	if err := a.readAuthority(scheme, authority); err != nil {
 		return err
 	}
-	a.uri.DisablePathNormalizing = true // the path goes out as it was configured
-	a.uri.SetScheme(scheme)
-	a.uri.SetHost(a.hostHeader)
 	rest, _, _ = strings.Cut(rest, "#") // a fragment is never sent (RFC 9110, 4.2.5)
 	path, query, _ := strings.Cut(rest, "?")
 	if path == "" {
@@ -120,23 +113,12 @@ func isHostName(s string) bool {
 	}) < 0
 }
 
-// readPathAndQuery keeps in uri what has no tags.
 func (a *address) readPathAndQuery(path, query string) (err error) {
 	if a.path, err = urlPieces(path, appendPath); err != nil {
 		return err
 	}
-	if a.query, err = urlPieces(query, appendQuery); err != nil {
-		return err
-	}
-	if text, ok := a.path.literal(); ok {
-		a.uri.SetPath(text)
-		a.path = nil
-	}
-	if text, ok := a.query.literal(); ok {
-		a.uri.SetQueryString(text)
-		a.query = nil
-	}
-	return nil
+	a.query, err = urlPieces(query, appendQuery)
+	return err
 }
 
 // urlPieces reads a part of a URL. What was typed into it but may not stand in one, a blank or a
@@ -149,26 +131,17 @@ func urlPieces(text string, escape func(b []byte, s string) []byte) (pieces, err
 	return ps, err
 }
 
-// fill puts the address into a request, the parameters p after the URL's own query. p is nil where
-// they travel elsewhere.
-func (a *address) fill(req *fasthttp.Request, f *filling, p *params, layout string) {
-	// The URI is copied ready-made, and so never parsed: what is sent is what was built.
-	req.SetURI(&a.uri)
-	uri := req.URI()
-	if a.path != nil {
-		f.out = a.path.append(f.out[:0], f, layout)
-		uri.SetPathBytes(f.out)
-	}
-	if a.query == nil && p == nil {
-		return
-	}
-	if f.out = f.out[:0]; a.query != nil {
-		f.out = a.query.append(f.out, f, layout)
-	} else {
-		f.out = append(f.out, a.uri.QueryString()...)
-	}
+// append appends what is asked for, path and query, the parameters p after the URL's own query. p is
+// nil where they travel elsewhere.
+func (a *address) append(b []byte, f *filling, p *params, layout string) []byte {
+	b = a.path.append(b, f, layout)
+	path := len(b)
+	b = a.query.append(append(b, '?'), f, layout)
 	if p != nil {
-		f.out = p.append(f.out, f, len(f.out) > 0)
+		b = p.append(b, f, len(b) > path+1)
 	}
-	uri.SetQueryStringBytes(f.out)
+	if len(b) == path+1 {
+		return b[:path]
+	}
+	return b
 }
