@@ -5,7 +5,6 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 )
 
@@ -83,7 +82,7 @@ const maxNesting = 64
 // validJSON refuses what is not JSON by RFC 8259, or doesn't begin with want.
 func validJSON(text []byte, want byte) *fault {
 	switch {
-	case nesting(text) > maxNesting || !gjson.ValidBytes(text):
+	case !isJSON(text):
 		return &fault{code: codeBadRequest, rpc: rpcParseError, message: "the body is not valid JSON"}
 	case firstByte(text) != want:
 		return &fault{code: codeBadRequest, rpc: rpcInvalidRequest, message: "the body is not a single JSON object"}
@@ -158,6 +157,9 @@ func skipSpace(t []byte, i int) int {
 // stringEnd returns where the string that begins at t[i] ends, its closing quote included.
 func stringEnd(t []byte, i int) int {
 	for i++; i < len(t); i++ {
+		if i = special(t, i); i >= len(t) {
+			break
+		}
 		switch t[i] {
 		case '\\':
 			i++
@@ -204,7 +206,7 @@ func (q *question) unquoted(raw []byte) []byte {
 		return raw
 	}
 	t := raw[1 : len(raw)-1]
-	if bytes.IndexByte(t, '\\') < 0 && utf8.Valid(t) {
+	if special(t, 0) == len(t) || bytes.IndexByte(t, '\\') < 0 && utf8.Valid(t) {
 		return t
 	}
 	start := len(q.scratch)

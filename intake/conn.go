@@ -17,6 +17,9 @@ import (
 // can end the idle ones or all of them, which fasthttp's own shutdown leaves running.
 type conns struct {
 	limit func() int
+	// patience is the time for a request from its first byte to its last, and the least that a client
+	// has to take its answer; idle the least that a connection may wait for the next request.
+	patience, idle time.Duration
 	// turnedAway counts connections that found the house full.
 	turnedAway atomic.Uint64
 
@@ -64,7 +67,8 @@ func (l *conns) admit(nc net.Conn) *conn {
 	if len(l.open) >= l.limit() {
 		return nil
 	}
-	c := &conn{Conn: nc, all: l}
+	c := &conn{Conn: nc, all: l, timed: true}
+	c.readUntil(time.Now().Add(l.patience)) // a new connection has its time for a request at once
 	l.open[c] = struct{}{}
 	return c
 }
@@ -130,16 +134,52 @@ type conn struct {
 	// linger: what was sent is not all read. Only the goroutine that serves it touches this.
 	linger bool
 
-	// mu guards busy, and keeps endIfIdle from undoing the read deadline that fasthttp sets right
-	// after it reports the connection active.
-	mu   sync.Mutex
-	busy bool
+	// These too. Setting a deadline costs more than looking at the one that is set.
+	readBy, writeBy time.Time // the deadlines that are set
+	wrote           time.Time // when the last answer began to leave
+	timed           bool      // readBy is that of the request under way
+
+	mu   sync.Mutex // guards busy, and keeps endIfIdle from cutting off a request that has begun
+	busy bool       // written by the goroutine that serves c
 }
 
 func (c *conn) setState(state fasthttp.ConnState) {
 	c.mu.Lock()
 	c.busy = state == fasthttp.StateActive
 	c.mu.Unlock()
+	if state == fasthttp.StateIdle {
+		c.timed = false
+	}
+}
+
+// Read reads what a request brings, and waits for the next one. The rest of a request that has not
+// come at once has patience from here on. A connection waits for its idle time at least, and at most
+// an eighth longer, so that few answers have to set a deadline.
+func (c *conn) Read(b []byte) (int, error) {
+	switch earliest := c.wrote.Add(c.all.idle); {
+	case c.timed:
+	case c.busy:
+		c.timed = true
+		c.readUntil(time.Now().Add(c.all.patience))
+	case c.readBy.Before(earliest) || c.readBy.After(earliest.Add(c.all.idle/8)):
+		c.readUntil(earliest.Add(c.all.idle / 8))
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *conn) readUntil(t time.Time) {
+	c.readBy = t
+	_ = c.SetReadDeadline(t) // of a closed connection, reading tells
+}
+
+// Write writes an answer, for which the client has patience to take it, and no more than twice that.
+func (c *conn) Write(b []byte) (int, error) {
+	c.wrote = time.Now()
+	if c.writeBy.Sub(c.wrote) < c.all.patience {
+		c.writeBy = c.wrote.Add(2 * c.all.patience)
+		_ = c.SetWriteDeadline(c.writeBy) // of a closed connection, writing tells
+	}
+	return c.Conn.Write(b)
 }
 
 func (c *conn) endIfIdle() {

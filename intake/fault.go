@@ -33,6 +33,11 @@ const (
 	codeHeaderTooLarge
 	codeInternal
 	codeOverloaded
+	codeUnprocessable
+	codeTooMany
+	codeUnavailable
+	codeNoSpace
+	codeUnknownProject
 
 	codeCount
 )
@@ -64,6 +69,11 @@ var codes = [codeCount]struct {
 	codeHeaderTooLarge:   {"header_too_large", fasthttp.StatusRequestHeaderFieldsTooLarge, rpcInvalidRequest},
 	codeInternal:         {"internal", fasthttp.StatusInternalServerError, rpcInternal},
 	codeOverloaded:       {"overloaded", fasthttp.StatusServiceUnavailable, rpcInternal},
+	codeUnprocessable:    {"unprocessable", fasthttp.StatusUnprocessableEntity, rpcInvalidParams},
+	codeTooMany:          {"too_many_requests", fasthttp.StatusTooManyRequests, rpcInternal},
+	codeUnavailable:      {"unavailable", fasthttp.StatusServiceUnavailable, rpcInternal},
+	codeNoSpace:          {"insufficient_storage", fasthttp.StatusInsufficientStorage, rpcInternal},
+	codeUnknownProject:   {"unknown_project", fasthttp.StatusNotFound, rpcUnknownNumber},
 }
 
 // String returns the code as it stands in an answer, a log and a metric.

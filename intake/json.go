@@ -21,13 +21,16 @@ var jsonDialect = dialect{
 	status: httpStatus,
 }
 
-// appendDecisionJSON appends the decision as one JSON object on one line. next, repeated and
+// appendDecisionJSON appends the decision as one JSON object on one line. version, next, repeated and
 // warnings stand in it only where there is something to say.
 func appendDecisionJSON(dst []byte, d *schema.Decision) []byte {
 	dst = append(dst, `{"decision_id":"`...)
 	dst = append(dst, d.ID[:]...)
 	dst = appendQuoted(append(dst, `","callid":`...), d.CallID)
 	dst = appendQuoted(append(dst, `,"project":`...), d.Project)
+	if d.Version > 0 {
+		dst = strconv.AppendUint(append(dst, `,"version":`...), d.Version, 10)
+	}
 	dst = appendQuoted(append(dst, `,"source":`...), d.Source.String())
 	dst = appendQuoted(append(dst, `,"reason":`...), d.Reason.String())
 	dst = appendQuotedOrNull(append(dst, `,"schema":`...), d.Schema)

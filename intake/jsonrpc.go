@@ -104,14 +104,22 @@ func (q *question) readEnvelope(body []byte) *fault {
 		return invalidRequest(`jsonrpc: want "2.0"`)
 	case len(method) == 0 || method[0] != '"':
 		return invalidRequest("method: want a string")
-	case string(q.unquoted(method)) != "route":
-		return &fault{code: codeBadRequest, rpc: rpcNoMethod, field: "method", message: `no such method; want "route"`}
+	case string(q.unquoted(method)) != q.method():
+		return &fault{code: codeBadRequest, rpc: rpcNoMethod, field: "method", message: "no such method; want " + strconv.Quote(q.method())}
 	case len(params) == 0:
 		return nil
 	case params[0] != '{':
 		return badField("params", "want an object of named parameters")
 	}
 	return q.readObject(params)
+}
+
+// method is the one that can be called where the question came to.
+func (q *question) method() string {
+	if q.event {
+		return "event"
+	}
+	return "route"
 }
 
 // validID takes what the specification lets an id be, at most as long as any value.
@@ -143,7 +151,8 @@ func appendFaultRPC(dst []byte, q *question, f *fault) []byte {
 // statusRPC is 200 for what went wrong inside JSON-RPC, since its clients read the body only then.
 // What HTTP itself refused keeps HTTP's status.
 func statusRPC(f *fault) int {
-	if f.code == codeBadRequest || f.code == codeUnknownNumber {
+	switch f.code {
+	case codeBadRequest, codeUnknownNumber, codeUnknownProject, codeUnprocessable:
 		return fasthttp.StatusOK
 	}
 	return httpStatus(f)

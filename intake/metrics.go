@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	requests   [formatCount][6]prometheus.Counter // by format and the status' first digit
 	faults     [codeCount]prometheus.Counter
+	links      *prometheus.CounterVec
 	collectors []prometheus.Collector
 }
 
@@ -23,8 +24,12 @@ func newMetrics(open func() int, turnedAway func() uint64) *metrics {
 		Name: "hookswitch_intake_errors_total",
 		Help: "Requests refused, by error code.",
 	}, []string{"code"})
-	m := &metrics{collectors: []prometheus.Collector{
-		requests, faults,
+	links := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hookswitch_incoming_requests_total",
+		Help: "Requests through incoming links, by link and result: ok, refused, limited or failed.",
+	}, []string{"project", "link", "result"})
+	m := &metrics{links: links, collectors: []prometheus.Collector{
+		requests, faults, links,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "hookswitch_intake_open_connections",
 			Help: "Connections open on the PBX listener.",
@@ -58,5 +63,10 @@ func (m *metrics) register(r prometheus.Registerer) error {
 }
 
 func (m *metrics) request(f format, status int) { m.requests[f][status/100].Inc() }
+
+// forgetLink drops the series of a link that is gone.
+func (m *metrics) forgetLink(project, id string) {
+	m.links.DeletePartialMatch(prometheus.Labels{"project": project, "link": id})
+}
 
 func (m *metrics) fault(c code) { m.faults[c].Inc() }

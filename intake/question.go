@@ -26,6 +26,8 @@ type question struct {
 	rpc    envelope
 	// over: the destinations were answered, or the caller is gone, so there is nothing to decide.
 	over bool
+	// event: a call event is told, and nothing asked. cdr: FreeSWITCH tells it.
+	event, cdr bool
 	// publicURL is the setting of that name.
 	publicURL string
 

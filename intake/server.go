@@ -35,6 +35,12 @@ type Decider interface {
 type Options struct {
 	Decide   Decider
 	Settings schema.Intake
+	// Remember keeps what comes through incoming links; nil for nobody, so that links with a key answer 503.
+	Remember Rememberer
+	// Events takes call events; nil for nobody, so that there is no such path. ProjectOf finds the project
+	// of a number, for events that name none; nil finds nobody's.
+	Events    Events
+	ProjectOf func(number string) (id string, ok bool)
 	// Log gets refused questions at debug, and recovered panics at error; nil for no log.
 	Log *zap.Logger
 	// Ready says whether calls can be decided, for /readyz; nil for always.
@@ -49,14 +55,18 @@ type Options struct {
 
 // Server is the PBX listener. Its methods may be called from any goroutine.
 type Server struct {
-	decide  Decider
-	log     *zap.Logger
-	ready   func() bool
-	now     func() time.Time
-	scrape  fasthttp.RequestHandler
-	metrics *metrics
+	decide   Decider
+	remember Rememberer
+	events   Events
+	projects func(number string) (id string, ok bool)
+	log      *zap.Logger
+	ready    func() bool
+	now      func() time.Time
+	scrape   fasthttp.RequestHandler
+	metrics  *metrics
 
 	settings  atomic.Pointer[settings]
+	links     atomic.Pointer[links]
 	questions sync.Pool
 	conns     conns
 	draining  atomic.Bool
@@ -75,9 +85,12 @@ type settings struct {
 
 // New makes a server. It fails where a setting is out of range, or a metric's name is taken.
 func New(o Options) (*Server, error) {
-	s := &Server{decide: o.Decide, log: o.Log, ready: o.Ready, now: o.Now}
+	s := &Server{decide: o.Decide, remember: o.Remember, events: o.Events, projects: o.ProjectOf, log: o.Log, ready: o.Ready, now: o.Now}
 	if s.log == nil {
 		s.log = zap.NewNop()
+	}
+	if s.projects == nil {
+		s.projects = func(string) (string, bool) { return "", false }
 	}
 	if s.ready == nil {
 		s.ready = func() bool { return true }
@@ -93,6 +106,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.questions.New = func() any { return new(question) }
 	s.conns.limit = func() int { return s.settings.Load().maxConns }
+	s.conns.patience, s.conns.idle = o.Settings.ReadTimeout, o.Settings.IdleTimeout
 	s.metrics = newMetrics(s.conns.count, s.conns.turnedAway.Load)
 	if err := s.metrics.register(o.Registerer); err != nil {
 		return nil, err
@@ -111,11 +125,9 @@ func (s *Server) newFastHTTP(in schema.Intake) *fasthttp.Server {
 		},
 		ConnState:      func(c net.Conn, state fasthttp.ConnState) { c.(*conn).setState(state) },
 		ReadBufferSize: in.MaxHeader,
-		// ReadTimeout is one deadline over header and body, which begins with the request's first
-		// byte (of a new connection: when it opens). Waiting for that byte is IdleTimeout's.
-		ReadTimeout:  in.ReadTimeout,
-		IdleTimeout:  in.IdleTimeout,
-		WriteTimeout: in.ReadTimeout, // who doesn't read its answer holds nothing but itself either
+		// Its deadlines are conn's, which sets one only where the earlier one would be wrong; the
+		// question has a time of its own.
+		LazyRequestTime: true,
 		// conns holds max_connections; this only sizes the worker pool, with room for connections
 		// that are closed and whose worker is not back yet.
 		Concurrency:                  2 * in.MaxConns,
@@ -227,7 +239,17 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, q *question) {
 		s.probe(ctx, q, s.ready() && !s.draining.Load())
 	case "/metrics":
 		s.serveMetrics(ctx, q)
+	case eventsPath:
+		if s.events != nil {
+			s.event(ctx, q)
+			return
+		}
+		s.refuse(ctx, q, &fault{code: codeNotFound, message: "no call events are taken here"})
 	default:
+		if token, ok := linkToken(ctx, path); ok {
+			s.incoming(ctx, q, token)
+			return
+		}
 		s.refuse(ctx, q, &fault{code: codeNotFound, message: "no such path; want " + routePath})
 	}
 }
@@ -360,8 +382,6 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	}
 	if c, ok := ctx.Conn().(*conn); ok {
 		c.linger = f.code == codeTooLarge || f.code == codeHeaderTooLarge
-		// The write deadline still is the last answer's, which may be long over.
-		_ = c.SetWriteDeadline(time.Now().Add(s.fast.WriteTimeout))
 	}
 }
 

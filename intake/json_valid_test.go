@@ -1,0 +1,49 @@
+package intake
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// What encoding/json calls valid, we do, unless it is nested too deep; and nothing else.
+func FuzzIsJSON(f *testing.F) {
+	for _, seed := range []string{
+		``, ` `, `{}`, `[]`, `{"a":1}`, ` { "a" : [ 1 , -0.5e+7 , true , false , null , "\u12aB\n" ] } `, `"long enough for eight bytes: \"Київ\""`,
+		`{"a":}`, `{"a" 1}`, `{a:1}`, `{"a":1,}`, `[1,]`, `[,1]`, `{}{}`, `01`, `-`, `1.`, `.5`, `1e`, `tru`, `"a`, `"\x"`, `"\u12g4"`, "\"a\nb\"", "\"\x7f\"", "\"\xff\"", "\xef\xbb\xbf{}", "[1}", "\"12345678\\",
+		strings.Repeat("[", maxNesting) + strings.Repeat("]", maxNesting), strings.Repeat("[", maxNesting+1) + strings.Repeat("]", maxNesting+1),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		want := json.Valid(text) && nesting(text) <= maxNesting
+		if got := isJSON(text); got != want {
+			t.Fatalf("%q: got %v; encoding/json says %v, %d deep", text, got, json.Valid(text), nesting(text))
+		}
+	})
+}
+
+func FuzzSpecial(f *testing.F) {
+	f.Add([]byte("12345678\"1234567\\123\x1f456\x80"), uint(0))
+	f.Add([]byte("!!!!!!!!\"]]]]]]]\\   "), uint(3))
+	f.Fuzz(func(t *testing.T, text []byte, from uint) {
+		at := int(from % uint(len(text)+1))
+		want := at
+		for want < len(text) && text[want] >= ' ' && text[want] < 0x80 && text[want] != '"' && text[want] != '\\' {
+			want++
+		}
+		if got := special(text, at); got != want {
+			t.Fatalf("%q from %d: got %d; want %d", text, at, got, want)
+		}
+	})
+}
+
+func BenchmarkIsJSON25Fields(b *testing.B) {
+	text := twentyFiveFields()
+	b.ReportAllocs()
+	for b.Loop() {
+		if !isJSON(text) {
+			b.Fatal("not valid")
+		}
+	}
+}
