@@ -1,0 +1,157 @@
+package console
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// The delivery log: what was sent to subscribers, what came back, and sending it again.
+
+// project returns the project that a page outside /p/ is about: the one asked for by its URL, the one
+// looked at last, the token's own, or the first there is. A chosen one that is gone is not kept.
+func (v *visit) project() (string, error) {
+	if asked := v.query("project"); asked != "" {
+		v.sessions.choose(v.session, asked)
+		return asked, nil
+	}
+	if chosen := v.sessions.chosen(v.session); chosen != "" {
+		return chosen, nil
+	}
+	var found paged
+	if err := v.get("", "/projects", url.Values{"per_page": {"1"}}, &found); err != nil {
+		return "", err
+	}
+	if len(found.Data) == 0 {
+		return "", nil
+	}
+	first := found.Data[0].Text("id")
+	v.sessions.choose(v.session, first)
+	return first, nil
+}
+
+var deliveryFilters = []string{"state", "event", "webhook", "callid"}
+
+// deliveries lists a project's deliveries, the newest first.
+func (v *visit) deliveries() error {
+	project, err := v.project()
+	if err != nil {
+		return err
+	}
+	if project == "" {
+		return v.redirect("/projects")
+	}
+	q, filter := url.Values{"per_page": {strconv.Itoa(listPage)}}, map[string]string{}
+	for _, name := range deliveryFilters {
+		if filter[name] = strings.TrimSpace(v.query(name)); filter[name] != "" {
+			q.Set(name, filter[name])
+		}
+	}
+	links := url.Values{}
+	for name, value := range filter {
+		if value != "" {
+			links.Set(name, value)
+		}
+	}
+	if before := v.query("before"); before != "" {
+		q.Set("before", before)
+	}
+	var found struct {
+		Data []object `json:"data"`
+		Next *string  `json:"next_page_url"`
+	}
+	err = v.get(project, "/deliveries", q, &found)
+	wrong := wrongFields(err)
+	if err != nil && wrong == nil {
+		return err
+	}
+	webhooks, err := v.webhookNames(project)
+	if err != nil {
+		return err
+	}
+	return v.render(fasthttp.StatusOK, page{Name: "deliveries", Nav: "deliveries", Project: project, Data: map[string]any{
+		"Items": found.Data, "Filter": filter, "Webhooks": webhooks, "Wrong": wrong, "Older": older(found.Next, links),
+		"States": []string{"", "failed", "waiting", "delivered"}, "Events": []string{"", "create", "answer", "destroy"},
+	}})
+}
+
+// older returns the link to the entries before those shown, "" for none: what the API's own next page
+// is asked with, on ours.
+func older(next *string, links url.Values) string {
+	if next == nil {
+		return ""
+	}
+	u, err := url.Parse(*next)
+	if err != nil {
+		return ""
+	}
+	links.Set("before", u.Query().Get("before"))
+	return "?" + links.Encode()
+}
+
+// webhookNames are the project's subscriptions, to choose from and to name deliveries by.
+func (v *visit) webhookNames(project string) ([]option, error) {
+	var all []option
+	for n := 1; ; n++ {
+		var found paged
+		q := url.Values{"per_page": {"100"}, "page": {strconv.Itoa(n)}}
+		if err := v.get(project, "/webhooks", q, &found); err != nil {
+			return nil, err
+		}
+		for _, o := range found.Data {
+			all = append(all, option{ID: o.Text("id"), Name: o.Text("event") + " → " + o.Text("url")})
+		}
+		if n >= found.Last {
+			return all, nil
+		}
+	}
+}
+
+// delivery shows one, with every request and answer.
+func (v *visit) delivery() error {
+	project, err := v.project()
+	if err != nil {
+		return err
+	}
+	var d object
+	if err := v.get(project, "/deliveries/"+v.args["id"], nil, &d); err != nil {
+		return err
+	}
+	return v.render(fasthttp.StatusOK, page{Name: "delivery", Nav: "deliveries", Project: project, Data: map[string]any{
+		"D": d, "Attempts": d.List("attempts"), "Self": "/deliveries/" + v.args["id"],
+	}})
+}
+
+// replayOne sends one again, now.
+func (v *visit) replayOne() error {
+	project, err := v.project()
+	if err != nil {
+		return err
+	}
+	path := "/deliveries/" + v.args["id"]
+	if _, err := v.ask(ask{method: "POST", path: path + "/replay", project: project}); err != nil {
+		return err
+	}
+	return v.redirect(path + "?done=replayed&project=" + url.QueryEscape(project))
+}
+
+// replayFailed sends all that failed again: all of the project's, or a subscription's, or since a time.
+func (v *visit) replayFailed() error {
+	project, err := v.project()
+	if err != nil {
+		return err
+	}
+	body := map[string]any{}
+	if n, err := strconv.ParseInt(v.form("webhook"), 10, 64); err == nil {
+		body["webhook"] = n
+	}
+	if since := v.form("since"); since != "" {
+		body["since"] = strings.TrimSuffix(since, "Z") + ":00Z" // of a datetime-local field, in UTC
+	}
+	if _, err := v.ask(ask{method: "POST", path: "/deliveries/replay", project: project, body: body}); err != nil {
+		return err
+	}
+	return v.redirect("/deliveries?done=replayed")
+}

@@ -1,0 +1,332 @@
+package console
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
+)
+
+// The live list: decisions as they are made, and the story of one.
+
+// decided is a decision as the API tells of it.
+type decided struct {
+	ID        string    `json:"decision_id"`
+	At        time.Time `json:"at"`
+	CallID    string    `json:"callid"`
+	Project   string    `json:"project"`
+	Version   uint64    `json:"version"`
+	Caller    string    `json:"caller"`
+	Callee    string    `json:"callee"`
+	Source    string    `json:"source"`
+	Reason    string    `json:"reason"`
+	Schema    string    `json:"schema"`
+	Hook      string    `json:"hook"`
+	DstPhone  string    `json:"dst_phone"`
+	ElapsedMS float64   `json:"elapsed_ms"`
+	Repeated  bool      `json:"repeated"`
+	NotFound  bool      `json:"not_found"`
+	Detail    string    `json:"detail"`
+	Warnings  []string  `json:"warnings"`
+	Attempts  []attempt `json:"attempts"`
+	Lost      int       `json:"lost"`
+}
+
+// attempt is one request to a webhook; what was sent and answered is there where the story was kept.
+type attempt struct {
+	URL     string  `json:"url"`
+	BeganMS float64 `json:"began_ms"`
+	TookMS  float64 `json:"took_ms"`
+	Status  int     `json:"status"`
+	Reason  string  `json:"reason"`
+	Error   string  `json:"error"`
+	Request string  `json:"request"`
+	Answer  string  `json:"answer"`
+}
+
+// story is all there is to tell of a decision.
+type story struct {
+	Question map[string]string `json:"question"`
+	Trail    []string          `json:"trail"`
+	Attempts []attempt         `json:"attempts"`
+	Steps    []object          `json:"steps"`
+	BudgetMS float64           `json:"budget_ms"`
+}
+
+var liveFilters = []string{"number", "hook", "reason", "source", "callid", "project"}
+
+// liveFilter reads what the list is limited to.
+func (v *visit) liveFilter() (url.Values, map[string]string) {
+	q, filter := url.Values{}, map[string]string{}
+	for _, name := range liveFilters {
+		if filter[name] = strings.TrimSpace(v.query(name)); filter[name] != "" {
+			q.Set(name, filter[name])
+		}
+	}
+	return q, filter
+}
+
+// live shows the last decisions, to which the stream adds.
+func (v *visit) live() error {
+	q, filter := v.liveFilter()
+	stream := "/live/stream"
+	if len(q) > 0 {
+		stream += "?" + q.Encode()
+	}
+	q.Set("per_page", "50")
+	var found struct {
+		Data []decided `json:"data"`
+	}
+	err := v.get("", "/decisions", q, &found)
+	wrong := wrongFields(err)
+	if err != nil && wrong == nil {
+		return err
+	}
+	rows := make([]liveRow, len(found.Data))
+	for i := range found.Data {
+		rows[i] = v.row(&found.Data[i])
+	}
+	return v.render(fasthttp.StatusOK, page{Name: "live", Nav: "live", Data: map[string]any{
+		"Rows": rows, "Filter": filter, "Stream": stream, "Wrong": wrong, "Reasons": reasonNames(), "Sources": sourceNames(),
+	}})
+}
+
+func reasonNames() []string {
+	names := make([]string, schema.ReasonCount)
+	for i := range names {
+		names[i] = schema.Reason(i).String()
+	}
+	return names
+}
+
+func sourceNames() []string {
+	names := make([]string, schema.SourceCount)
+	for i := range names {
+		names[i] = schema.Source(i).String()
+	}
+	return names
+}
+
+// liveRow is a decision as the list shows it, in the visitor's words.
+type liveRow struct {
+	ID         string `json:"id"`
+	At         string `json:"at"`
+	Caller     string `json:"caller"`
+	Callee     string `json:"callee"`
+	Project    string `json:"project"`
+	Hook       string `json:"hook"`
+	Source     string `json:"source"`
+	SourceTone string `json:"source_tone"`
+	Reason     string `json:"reason"`
+	ReasonTone string `json:"reason_tone"`
+	Dst        string `json:"dst"`
+	Took       string `json:"took"`
+	Note       string `json:"note"`
+}
+
+func (v *visit) row(d *decided) liveRow {
+	say := func(section, name string) string { return v.texts.get(v.lang, section+"."+name) }
+	r := liveRow{
+		ID: d.ID, At: d.At.UTC().Format(time.RFC3339Nano), Caller: d.Caller, Callee: d.Callee, Project: d.Project, Hook: d.Hook,
+		Source: say("source", d.Source), SourceTone: tone(d.Source), Reason: say("reason", d.Reason), ReasonTone: tone(d.Reason),
+		Dst: d.DstPhone, Took: v.texts.get(v.lang, "unit.ms", shortFloat(d.ElapsedMS)),
+	}
+	if d.Hook == "" {
+		r.Hook = d.Schema
+	}
+	if d.Repeated {
+		r.Note = say("live", "repeated")
+	}
+	if d.Lost > 0 {
+		r.Note = v.texts.count(v.lang, "live.lost", d.Lost)
+	}
+	return r
+}
+
+// liveStream passes the API's stream of decisions on, each in the visitor's words. It ends with the
+// session, with the API's, or when the browser goes away.
+func (v *visit) liveStream() error {
+	var req fasthttp.Request
+	q, _ := v.liveFilter()
+	req.SetRequestURI("/api/v1/decisions/stream?" + q.Encode())
+	req.Header.SetHost("console")
+	req.Header.Set("Authorization", "Bearer "+v.session.token.Reveal())
+	if last := v.http.Request.Header.Peek("Last-Event-ID"); len(last) > 0 {
+		req.Header.SetBytesV("Last-Event-ID", last)
+	}
+	http := v.request(&req)
+	v.api(http)
+	if http.Response.StatusCode() != fasthttp.StatusOK {
+		_, err := read(&http.Response)
+		if err == nil {
+			err = fmt.Errorf("the API's stream answered %d", http.Response.StatusCode())
+		}
+		v.http.Request.Header.Set("X-Requested-By", "script") // a page is of no use to an EventSource
+		return err
+	}
+	v.http.SetContentType("text/event-stream")
+	v.http.Response.Header.Set("X-Accel-Buffering", "no")
+	kept := &visit{Console: v.Console, lang: v.lang, session: v.session} // without http, which ends here
+	v.http.SetBodyStreamWriter(func(w *bufio.Writer) {
+		defer http.Response.CloseBodyStream()
+		kept.pass(w, http.Response.BodyStream())
+	})
+	return nil
+}
+
+// maxEvent bounds one event of the API's; a decision is a few kilobytes.
+const maxEvent = 256 << 10
+
+// pass writes events as they come in.
+func (v *visit) pass(w *bufio.Writer, from io.Reader) {
+	lines := bufio.NewScanner(from)
+	lines.Buffer(nil, maxEvent)
+	for lines.Scan() {
+		line := lines.Bytes()
+		if data, ok := bytes.CutPrefix(line, []byte("data: ")); ok {
+			var d decided
+			if json.Unmarshal(data, &d) != nil {
+				continue
+			}
+			row, err := json.Marshal(v.row(&d))
+			if err != nil {
+				continue
+			}
+			fmt.Fprintf(w, "data: %s\n", row)
+			continue
+		}
+		w.Write(line)
+		w.WriteByte('\n')
+		if len(line) > 0 {
+			continue
+		}
+		if !v.sessions.alive(v.session) {
+			fmt.Fprint(w, "event: gone\ndata: {}\n\n")
+			w.Flush()
+			return
+		}
+		if w.Flush() != nil {
+			return
+		}
+	}
+}
+
+// decision tells the whole story of one.
+func (v *visit) decision() error {
+	var d struct {
+		decided
+		Story *story `json:"story"`
+	}
+	if err := v.get("", "/decisions/"+v.args["id"], nil, &d); err != nil {
+		return err
+	}
+	return v.render(fasthttp.StatusOK, page{
+		Name: "decision", Nav: "live", Title: v.texts.get(v.lang, "page.decision"),
+		Data: map[string]any{"Told": v.told(&d.decided, d.Story), "Again": againOf(&d.decided, d.Story), "Curl": curlOf(&d.decided, d.Story)},
+	})
+}
+
+// told is a decision and its story, ready to be drawn.
+type told struct {
+	*decided
+	Story    *story
+	Attempts []timedAttempt
+	BudgetMS float64 // what the time line is as long as
+	Question []pair
+	Project  string
+}
+
+type pair struct{ Name, Value string }
+
+// timedAttempt is an attempt with its place on the time line, which is 1000 wide.
+type timedAttempt struct {
+	attempt
+	N                int
+	X, Width         float64
+	Due              float64
+	Failed           bool
+	BeganAt, EndedAt string
+}
+
+// told puts what there is in order. Without a story there is the outline: the attempts' times.
+func (v *visit) told(d *decided, s *story) told {
+	t := told{decided: d, Story: s, Project: d.Project}
+	attempts := d.Attempts
+	end := d.ElapsedMS
+	if s != nil {
+		if len(s.Attempts) > 0 {
+			attempts = s.Attempts
+		}
+		for _, name := range sortedKeys(s.Question) {
+			t.Question = append(t.Question, pair{name, s.Question[name]})
+		}
+		t.BudgetMS = s.BudgetMS
+	}
+	for i := range attempts {
+		end = max(end, attempts[i].BeganMS+attempts[i].TookMS)
+	}
+	// The line is as long as the decision took, and shows the deadline where that is near enough to be
+	// seen beside it.
+	scale := max(end, 0.1)
+	if t.BudgetMS > 0 && t.BudgetMS <= 4*scale {
+		scale = max(scale, t.BudgetMS)
+	}
+	for i, a := range attempts {
+		one := timedAttempt{
+			attempt: a, N: i + 1, X: 1000 * a.BeganMS / scale, Width: max(4, 1000*a.TookMS/scale), Failed: a.Reason != "ok",
+			BeganAt: shortFloat(a.BeganMS), EndedAt: shortFloat(a.BeganMS + a.TookMS),
+		}
+		if t.BudgetMS > 0 && t.BudgetMS <= scale {
+			one.Due = 1000 * t.BudgetMS / scale
+		}
+		t.Attempts = append(t.Attempts, one)
+	}
+	return t
+}
+
+// params are what the question is asked again with.
+func paramsOf(d *decided, s *story) url.Values {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	set("caller", d.Caller)
+	set("callee", d.Callee)
+	if s != nil {
+		for name, value := range s.Question {
+			set(name, value)
+		}
+	}
+	return q
+}
+
+// againOf is the path that tries the same call once more.
+func againOf(d *decided, s *story) string {
+	q := paramsOf(d, s)
+	q.Del("callid") // with it, it would be the lookup sent again
+	if d.Project != "" {
+		q.Set("project", d.Project)
+	}
+	return "/try?" + q.Encode()
+}
+
+// curlOf is the question as a command line, against the PBX's listener of a default installation.
+func curlOf(d *decided, s *story) string {
+	q := paramsOf(d, s)
+	q.Set("callid", "again-"+strconv.FormatInt(d.At.UnixMilli(), 10))
+	if d.Project != "" {
+		q.Set("project", d.Project)
+	}
+	return "curl 'http://127.0.0.1:8077/v1/route?" + strings.ReplaceAll(q.Encode(), "'", "%27") + "'"
+}

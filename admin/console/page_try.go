@@ -1,0 +1,239 @@
+package console
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
+)
+
+// Trying a call: a question that no PBX asked, of the real webhook or of an answer pasted here, and the
+// walk that came of it. The API leaves no trace of it.
+
+// paramGroups are the catalogue's parameters as the form shows them.
+var paramGroups = []struct {
+	Name   string
+	Params []schema.Param
+}{
+	{"call", []schema.Param{schema.ParamCaller, schema.ParamCallee, schema.ParamCallID, schema.ParamIVRNum, schema.ParamFullNum, schema.ParamE164, schema.ParamAddNumID, schema.ParamOutboundNumber}},
+	{"caller", []schema.Param{schema.ParamCallnum, schema.ParamUniqueFirst, schema.ParamRepeatedFlag, schema.ParamProperFlag, schema.ParamRecord, schema.ParamManagers, schema.ParamStaffID, schema.ParamEmployeeFIO, schema.ParamDepartment, schema.ParamAgentID}},
+	{"visit", []schema.Param{schema.ParamSource, schema.ParamMedium, schema.ParamCampaign, schema.ParamTerm, schema.ParamContent, schema.ParamReplaceType, schema.ParamPool, schema.ParamUserUUID, schema.ParamUserIP, schema.ParamUserAgent, schema.ParamLastPage, schema.ParamLanding, schema.ParamGAID, schema.ParamRoistat, schema.ParamCustom}},
+}
+
+// tried is what the form holds.
+type tried struct {
+	Values  map[string]string // catalogue parameters, by name
+	Custom  string            // others, one "name: value" a line
+	Target  string            // number, hook or schema: what is asked
+	Hook    string
+	Schema  string
+	Answer  string // hook or pasted
+	Status  string
+	Headers string
+	Body    string
+	Format  string
+	Budget  string
+}
+
+// explanation is the API's answer.
+type explanation struct {
+	Decision decided `json:"decision"`
+	Story    *story  `json:"story"`
+	Rendered *struct {
+		ContentType string `json:"content_type"`
+		Body        string `json:"body"`
+	} `json:"rendered"`
+	Answer json.RawMessage `json:"answer"`
+}
+
+// tryPage shows the form, filled in by the URL.
+func (v *visit) tryPage() error {
+	project, err := v.project()
+	if err != nil {
+		return err
+	}
+	if project == "" {
+		return v.redirect("/projects")
+	}
+	t := tried{Values: map[string]string{}, Target: "number", Answer: "hook", Format: "json"}
+	var custom []string
+	for key, value := range v.http.QueryArgs().All() {
+		name, text := string(key), string(value)
+		if _, known := schema.ParamNamedString(name); known {
+			t.Values[name] = text
+			continue
+		}
+		switch name {
+		case "hook":
+			t.Target, t.Hook = "hook", text
+		case "schema":
+			t.Target, t.Schema = "schema", text
+		case "project", "done":
+		default:
+			custom = append(custom, name+": "+text)
+		}
+	}
+	t.Custom = strings.Join(custom, "\n")
+	return v.tryWith(fasthttp.StatusOK, project, t, nil, nil)
+}
+
+// tryCall asks, and shows what came of it.
+func (v *visit) tryCall() error {
+	project, err := v.project()
+	if err != nil {
+		return err
+	}
+	t := v.tried()
+	g, err := v.ask(ask{method: "POST", path: "/explain", project: project, body: t.request()})
+	if wrong := wrongFields(err); wrong != nil {
+		return v.tryWith(fasthttp.StatusUnprocessableEntity, project, t, nil, wrong)
+	}
+	if err != nil {
+		return err
+	}
+	var e explanation
+	if err := g.into(&e); err != nil {
+		return err
+	}
+	return v.tryWith(fasthttp.StatusOK, project, t, &e, nil)
+}
+
+// tried reads the form.
+func (v *visit) tried() tried {
+	t := tried{
+		Values: map[string]string{}, Custom: v.form("custom"), Target: v.form("target"), Hook: v.form("hook"), Schema: v.form("schema"),
+		Answer: v.form("answer"), Status: strings.TrimSpace(v.form("status")), Headers: v.form("headers"), Body: v.form("body"),
+		Format: v.form("format"), Budget: strings.TrimSpace(v.form("budget_ms")),
+	}
+	for p := schema.Param(0); p < schema.ParamCount; p++ {
+		if value := v.form("p." + p.Name()); value != "" {
+			t.Values[p.Name()] = value
+		}
+	}
+	return t
+}
+
+// request is the form as the API takes it. What is no number goes as text, for the API to say so.
+func (t *tried) request() map[string]any {
+	params := map[string]any{}
+	for _, line := range lines(t.Custom) {
+		name, value := cut(line)
+		params[name] = value
+	}
+	for name, value := range t.Values {
+		params[name] = value
+	}
+	body := map[string]any{"params": params, "format": t.Format}
+	switch t.Target {
+	case "hook":
+		body["hook"] = t.Hook
+	case "schema":
+		body["schema"] = t.Schema
+	}
+	if t.Budget != "" {
+		body["budget_ms"] = numberOrText(t.Budget)
+	}
+	if t.Answer == "pasted" {
+		headers := map[string]string{}
+		for _, line := range lines(t.Headers) {
+			name, value := cut(line)
+			headers[name] = value
+		}
+		answer := map[string]any{"body": t.Body, "headers": headers}
+		if t.Status != "" {
+			answer["status"] = numberOrText(t.Status)
+		}
+		body["answer"] = answer
+	}
+	return body
+}
+
+func numberOrText(text string) any {
+	if n, err := strconv.Atoi(text); err == nil {
+		return n
+	}
+	return text
+}
+
+func (v *visit) tryWith(status int, project string, t tried, e *explanation, wrong map[string][]string) error {
+	hooks, err := v.optionsOf("hooks", project)
+	if err != nil {
+		return err
+	}
+	schemes, err := v.optionsOf("schemas", project)
+	if err != nil {
+		return err
+	}
+	problems := newEditor("try", nil, nil, wrong)
+	data := map[string]any{
+		"T": t, "Groups": paramGroups, "Hooks": hooks, "Schemas": schemes, "Formats": schema.IntakeFormats, "Problems": problems, "Told": nil,
+	}
+	if e != nil {
+		data["Told"] = v.told(&e.Decision, e.Story)
+		data["Walk"] = v.walk(e, project)
+		data["Rendered"] = string(e.Answer)
+		if e.Rendered != nil {
+			data["Rendered"] = e.Rendered.Body
+		}
+	}
+	return v.render(status, page{Name: "try", Nav: "try", Project: project, Data: data})
+}
+
+// walk is the way of a call as a picture: what was called, each request, and what the PBX is told.
+func (v *visit) walk(e *explanation, project string) []walkNode {
+	d, base := &e.Decision, "/p/"+segment(project)+"/"
+	nodes := []walkNode{{Kind: "start", Icon: "phone", Key: "walk.question", Texts: nonEmpty(d.Caller, d.Callee)}}
+	if d.Hook != "" {
+		node := walkNode{Kind: "hook", Icon: "hooks", Key: "walk.hook", To: &flowLink{ID: d.Hook, Href: base + "hooks/" + segment(d.Hook)}, Reason: d.Reason, Detail: d.Detail}
+		nodes = append(nodes, node)
+	}
+	if d.Source == "fallback" || d.Source == "last_good" {
+		nodes = append(nodes, walkNode{Kind: "fallback", Icon: "schemas", Key: "source." + d.Source})
+	}
+	if d.Schema != "" {
+		nodes = append(nodes, walkNode{Kind: "schema", Icon: "schemas", Key: "walk.schema", To: &flowLink{ID: d.Schema, Href: base + "schemas/" + segment(d.Schema)}})
+	}
+	for _, w := range d.Warnings {
+		nodes = append(nodes, walkNode{Kind: "warning", Icon: "stop", Key: "walk.dropped", Detail: w})
+	}
+	if e.Story != nil {
+		for _, step := range e.Story.Steps {
+			for _, kind := range stepKinds {
+				if step.At(kind) == nil {
+					continue
+				}
+				node := walkNode{Kind: kind, Icon: stepIcons[kind], Key: "step." + kind, Texts: []string{step.Text(kind)}}
+				if kind == "dial" {
+					node.Texts, node.Strategy, node.Timeout = step.Strings("dial"), step.Text("strategy"), step.Text("timeout_s")+"s"
+				}
+				nodes = append(nodes, node)
+			}
+		}
+		if len(e.Story.Steps) == 0 {
+			nodes = append(nodes, walkNode{Kind: "end", Icon: "stop", Key: "walk.nothing", Reason: d.Reason})
+		}
+	}
+	return nodes
+}
+
+// walkNode is one stop on the way.
+type walkNode struct {
+	Kind, Icon, Key   string
+	To                *flowLink
+	Texts             []string
+	Reason, Detail    string
+	Strategy, Timeout string
+}
+
+func nonEmpty(all ...string) []string {
+	var some []string
+	for _, s := range all {
+		if s != "" {
+			some = append(some, s)
+		}
+	}
+	return some
+}
