@@ -54,7 +54,7 @@ type service struct {
 	err    error         // how it ended; read after done
 }
 
-// start runs `hookswitch serve` on a configuration, in which "listen" is added, and waits until it
+// start runs `hookswitch serve` on a configuration, in which "listen" is added, and "store: none" where it names none, and waits until it
 // is ready. It is ended with the test.
 func start(t *testing.T, config string, env ...string) *service {
 	t.Helper()
@@ -104,6 +104,9 @@ func start(t *testing.T, config string, env ...string) *service {
 func (s *service) write(config string) {
 	s.t.Helper()
 	text := "listen: 127.0.0.1:0\n" + config
+	if !strings.Contains(config, "store:") {
+		text = "store: none\n" + text // not one file for all the services of a test
+	}
 	if err := os.WriteFile(s.Config+".new", []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}

@@ -12,13 +12,13 @@ import (
 	"hookswitch/schema"
 )
 
-// loadFile reads and validates a configuration file.
-func loadFile(name string) (*schema.Config, error) {
+// loadFile reads and validates a configuration file, for the time that reading says.
+func loadFile(name string, reading uint64) (*schema.Config, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	return schema.Load(name, text, schema.LoadOptions{})
+	return schema.Load(name, text, schema.LoadOptions{Version: reading})
 }
 
 // watchEvery is how often the file is looked at for changes. Looking works for every way of

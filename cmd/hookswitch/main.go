@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"hookswitch/bench/hooksim"
+	"hookswitch/hookclient"
 	"hookswitch/router"
 	"hookswitch/schema"
 )
@@ -30,6 +31,9 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the service. SIGHUP or a changed file reloads it; SIGTERM drains it."`
 	Check   checkCommand   `cmd:"" help:"Check a configuration: exit 0, or 1 with every fault, a line each."`
 	Route   routeCommand   `cmd:"" help:"Make one decision, as the service would, and print it."`
+	Token   tokenCommand   `cmd:"" help:"Make, list and revoke tokens of the admin API."`
+	Backup  backupCommand  `cmd:"" help:"Back up the store of a service, while it serves."`
+	Restore restoreCommand `cmd:"" help:"Put a backup in the place of the store of a service that is stopped."`
 	Hooksim hooksimCommand `cmd:"" help:"Run a simulated customer's webhook to test with."`
 	Health  healthCommand  `cmd:"" help:"Ask a running service whether it is ready: exit 0 or 1."`
 	Version versionCommand `cmd:"" help:"Print the version."`
@@ -66,11 +70,12 @@ type checkCommand struct {
 // Run checks the file by the very functions that serve loads it with, the preparing of each hook
 // included, which reads its certificates.
 func (c *checkCommand) Run(out io.Writer) error {
-	cfg, err := loadFile(c.Config)
+	cfg, err := loadFile(c.Config, 1)
 	if err != nil {
 		return err
 	}
-	r := newRouter(cfg.DNS, router.Options{Log: zap.NewNop(), Metrics: prometheus.NewRegistry(), Now: time.Now})
+	client := hookclient.New(cfg.DNS.Servers)
+	r := newRouter(client, router.Options{Log: zap.NewNop(), Metrics: prometheus.NewRegistry(), Now: time.Now})
 	defer r.Close()
 	if err := r.Load(cfg); err != nil {
 		return err
@@ -79,6 +84,13 @@ func (c *checkCommand) Run(out io.Writer) error {
 	for _, p := range cfg.Projects {
 		numbers += len(p.Numbers)
 		hooks += len(p.Hooks)
+		for i := range p.Webhooks {
+			w, err := client.PrepareWebhook(p, &p.Webhooks[i])
+			if err != nil {
+				return fmt.Errorf("project %s: webhook %d: %w", p.ID, p.Webhooks[i].ID, err)
+			}
+			w.Close()
+		}
 	}
 	fmt.Fprintf(out, "%s: sound: %d projects, %d numbers, %d hooks\n", c.Config, len(cfg.Projects), numbers, hooks)
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 	"go.uber.org/zap"
 
+	"hookswitch/hookclient"
 	"hookswitch/intake"
 	"hookswitch/router"
 	"hookswitch/schema"
@@ -34,7 +35,7 @@ type routeCommand struct {
 // Run makes the decision through the PBX's own door, over a listener in memory, so that what it
 // prints is what a PBX would get.
 func (c *routeCommand) Run(ctx context.Context, out io.Writer) error {
-	cfg, err := loadFile(c.Config)
+	cfg, err := loadFile(c.Config, 1)
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (c *routeCommand) Run(ctx context.Context, out io.Writer) error {
 	cfg.Intake.Tokens, cfg.Intake.AllowFrom = nil, nil
 	cfg.Intake.TwiMLAuthToken, cfg.Intake.JambonzSecret = schema.Secret{}, schema.Secret{}
 	metrics := prometheus.NewRegistry()
-	r := newRouter(cfg.DNS, router.Options{Log: zap.NewNop(), Metrics: metrics, Now: time.Now})
+	r := newRouter(hookclient.New(cfg.DNS.Servers), router.Options{Log: zap.NewNop(), Metrics: metrics, Now: time.Now})
 	defer r.Close()
 	if err := r.Load(cfg); err != nil {
 		return err

@@ -8,16 +8,11 @@ import (
 	"os"
 	"reflect"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
-	"hookswitch/hookclient"
-	"hookswitch/intake"
-	"hookswitch/router"
 	"hookswitch/schema"
 )
 
@@ -36,7 +31,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	watched := watch(c.Config) // before it is read, so that no change goes unseen
-	cfg, err := loadFile(c.Config)
+	cfg, err := loadFile(c.Config, 1)
 	if err != nil {
 		return err
 	}
@@ -49,71 +44,28 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	about := []zap.Field{zap.String("version", version), zap.String("listen", listener.Addr().String())}
+	if s.admin != nil {
+		door, err := net.Listen("tcp", cfg.Admin.Listen)
+		if err != nil {
+			listener.Close()
+			return fmt.Errorf("listen for the admin API: %w", err)
+		}
+		about = append(about, zap.String("admin", door.Addr().String()))
+		go func() { failed <- s.admin.Serve(door) }()
+	}
+	s.start()
 	go func() { failed <- s.intake.Serve(listener) }()
 	go watched.run(ctx, func(cause string) { s.reload(c.Config, cause) })
 	debug.FreeOSMemory() // what reading the configuration left behind
-	s.log.Info("serving", zap.String("version", version), zap.String("listen", listener.Addr().String()),
-		zap.Int("projects", len(cfg.Projects)), zap.String("config", c.Config))
+	s.log.Info("serving", append(about, zap.Int("projects", len(s.control.Current().Projects)), zap.String("config", c.Config))...)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
 	return s.drain(s.running.Load().Intake.DrainTimeout)
-}
-
-// service is the rooms, wired.
-type service struct {
-	log     *zap.Logger
-	level   zap.AtomicLevel
-	router  *router.Router
-	intake  *intake.Server
-	running atomic.Pointer[schema.Config] // as loaded last
-	tracing func()                        // flushes the spans
-	reloads *prometheus.CounterVec
-	current prometheus.Gauge
-	ready   atomic.Bool
-}
-
-// newService wires everything that one configuration asks for.
-func newService(cfg *schema.Config) (*service, error) {
-	s := &service{}
-	s.running.Store(cfg)
-	var err error
-	if s.log, s.level, err = newLogger(cfg.Log); err != nil {
-		return nil, err
-	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.countReloads(metrics)
-	tracer, flush, err := newTracer(cfg.Tracing, s.log)
-	if err != nil {
-		return nil, err
-	}
-	s.tracing = flush
-	s.router = newRouter(cfg.DNS, router.Options{
-		Log: sampled(s.log, cfg.Log), Metrics: metrics, Tracer: tracer, Now: time.Now, Repeats: cfg.Repeats,
-	})
-	if err := s.router.Load(cfg); err != nil {
-		return nil, err
-	}
-	s.intake, err = intake.New(intake.Options{
-		Decide: s.router, Settings: cfg.Intake, Log: sampled(s.log, cfg.Log), Ready: s.ready.Load,
-		Registerer: metrics, Gatherer: metrics, Now: time.Now,
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.ready.Store(true)
-	return s, nil
-}
-
-// newRouter returns a router whose hooks are asked over the network.
-func newRouter(dns schema.DNS, o router.Options) *router.Router {
-	client := hookclient.New(dns.Servers)
-	o.Prepare = func(p *schema.Project, h *schema.Hook) (router.Asker, error) { return client.Prepare(p, h) }
-	return router.New(o)
 }
 
 func (s *service) countReloads(reg prometheus.Registerer) {
@@ -132,9 +84,10 @@ func (s *service) countReloads(reg prometheus.Registerer) {
 // reload takes up the whole of a changed file, or nothing of it.
 func (s *service) reload(name, cause string) {
 	began := time.Now()
-	cfg, err := loadFile(name)
+	s.readings++
+	cfg, err := loadFile(name, s.readings)
 	if err == nil {
-		err = s.router.Load(cfg)
+		err = s.control.SetFile(cfg)
 	}
 	if err != nil {
 		s.reloads.WithLabelValues("refused").Inc()
@@ -147,6 +100,13 @@ func (s *service) reload(name, cause string) {
 	if err := s.intake.Apply(cfg.Intake); err != nil {
 		s.log.Error("the intake settings stay as they were", zap.Error(err))
 	}
+	if s.admin != nil {
+		s.admin.Apply(cfg.Admin)
+	}
+	if s.history != nil {
+		s.history.Apply(cfg.Callers)
+	}
+	s.decisions.Mask(cfg.Log.MaskNumbers)
 	if level, err := zap.ParseAtomicLevel(cfg.Log.Level); err == nil {
 		s.level.SetLevel(level.Level())
 	}
@@ -176,6 +136,8 @@ func needRestart(old, cfg *schema.Config) []string {
 	var keys []string
 	for key, changed := range map[string]bool{
 		"listen":                  old.Listen != cfg.Listen,
+		"admin.listen":            old.Admin.Listen != cfg.Admin.Listen && len(old.Admin.Tokens) > 0,
+		"admin.tokens":            len(old.Admin.Tokens) == 0 && len(cfg.Admin.Tokens) > 0, // there is no listener
 		"repeats":                 old.Repeats != cfg.Repeats,
 		"store":                   old.Store != cfg.Store,
 		"dns":                     !reflect.DeepEqual(old.DNS, cfg.DNS),
@@ -196,15 +158,13 @@ func (s *service) drain(within time.Duration) error {
 	s.log.Info("draining", zap.Duration("within", within))
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	if err := s.intake.Shutdown(ctx); err != nil {
+	err := s.intake.Shutdown(ctx)
+	if s.admin != nil {
+		err = errors.Join(err, s.admin.Shutdown(ctx))
+	}
+	if err != nil {
 		return fmt.Errorf("drain: %w; connections that were still open have been closed", err)
 	}
 	s.log.Info("drained")
 	return nil
-}
-
-func (s *service) close() {
-	s.router.Close()
-	s.tracing()
-	_ = s.log.Sync() // fails on a terminal
 }
