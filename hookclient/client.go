@@ -1,6 +1,7 @@
 // Package hookclient asks a customer's webhook where a call shall go: it builds the request, sends
-// it within one deadline, and reads the answer in three formats. It knows nothing of schemes,
-// policies or breakers; what it returns is grammatical, and not yet allowed.
+// it within one deadline, and reads the answer in three formats. By the same means it sends call events
+// to those who subscribed to them. It knows nothing of schemes, policies, breakers or retries; what it
+// returns is grammatical, and not yet allowed.
 package hookclient
 
 import (

@@ -181,7 +181,8 @@ func (q *question) eventValues() []schema.Custom {
 		}
 	}
 	for _, c := range q.call.Customs() {
-		if c.Value != "" && c.Name != "event" && c.Name != "direction" {
+		said := c.Name == "event" || c.Name == "direction" || q.cdr && c.Name == "uuid" // FreeSWITCH puts that behind its URL
+		if c.Value != "" && !said {
 			values = append(values, schema.Custom{Name: owned(c.Name), Value: owned(c.Value)})
 		}
 	}
