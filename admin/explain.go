@@ -57,6 +57,7 @@ type pbxAnswer struct {
 	DecisionID string      `json:"decision_id"`
 	CallID     string      `json:"callid"`
 	Project    string      `json:"project"`
+	Version    uint64      `json:"version,omitempty"`
 	Source     string      `json:"source"`
 	Reason     string      `json:"reason"`
 	Schema     *string     `json:"schema"`
@@ -162,7 +163,7 @@ func explained(call *schema.Call, d *schema.Decision) Explanation {
 	e := Explanation{Decision: rec.read(), Story: newStory(call, d, false)}
 	e.Decision.Detail = strings.Clone(d.Detail)
 	e.Answer = pbxAnswer{
-		DecisionID: string(d.ID[:]), CallID: d.CallID, Project: d.Project, Source: d.Source.String(), Reason: d.Reason.String(),
+		DecisionID: string(d.ID[:]), CallID: d.CallID, Project: d.Project, Version: d.Version, Source: d.Source.String(), Reason: d.Reason.String(),
 		Schema: orNull(d.Schema), DstPhone: firstDial(d), Steps: e.Story.Steps, Hook: orNull(d.Hook),
 		ElapsedMS: milliseconds(d.Elapsed), Next: d.Next, Warnings: d.Warnings,
 	}

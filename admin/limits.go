@@ -51,7 +51,8 @@ func (f *failures) add(address netip.Prefix, now time.Time) {
 	f.by[address] = whole.Add(refill)
 }
 
-// forget makes room: addresses whose patience is whole again, and any one where there are none.
+// forget makes room for a tenth more: by addresses whose patience is whole again, then by any, so that
+// it is not to be done for every address.
 func (f *failures) forget(now time.Time) {
 	for address, whole := range f.by {
 		if !whole.After(now) {
@@ -59,7 +60,7 @@ func (f *failures) forget(now time.Time) {
 		}
 	}
 	for address := range f.by {
-		if len(f.by) < maxAddresses {
+		if len(f.by) < maxAddresses*9/10 {
 			return
 		}
 		delete(f.by, address)

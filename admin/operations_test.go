@@ -63,3 +63,33 @@ func TestTheTableNamesEveryOperationOnceAndWhatItNeeds(t *testing.T) {
 		seen[name] = true
 	}
 }
+
+// A path that is found is the operation's pattern with what its names stand for in their places, each
+// of them one segment.
+func FuzzPath(f *testing.F) {
+	for _, op := range operations() {
+		f.Add(op.path())
+	}
+	f.Add("/api/v1//hooks/{id}/")
+	paths := newPaths(operations())
+	f.Fuzz(func(t *testing.T, path string) {
+		node, args := paths.find(path)
+		if node == nil {
+			return
+		}
+		for _, op := range node.operations {
+			rebuilt := strings.Split(op.Path, "/")
+			for i, part := range rebuilt {
+				if name, ok := strings.CutPrefix(part, "{"); ok {
+					rebuilt[i] = args[strings.TrimSuffix(name, "}")]
+					if rebuilt[i] == "" || strings.Contains(rebuilt[i], "/") {
+						t.Errorf("%q: found %q for %s; want one segment", path, rebuilt[i], part)
+					}
+				}
+			}
+			if got := strings.Join(rebuilt, "/"); got != path && got != "/"+path {
+				t.Errorf("%q led to %s with %v", path, op.Path, args)
+			}
+		}
+	})
+}

@@ -35,15 +35,19 @@ var stepIcons = map[string]string{
 }
 
 // flow draws a scheme; nil for any other kind, and for one that has no steps yet.
-func (v *visit) flow(k kind, o object, project string, p projectSettings, how editing) *flow {
+func (v *visit) flow(k kind, o object, project string, how editing) (*flow, error) {
 	if k.Name != "schemas" || how.isNew || len(o.List("steps")) == 0 {
-		return nil
+		return nil, nil
+	}
+	var whole object
+	if err := v.get("", "/projects/"+segment(project), nil, &whole); err != nil {
+		return nil, err
 	}
 	base := "/p/" + segment(project) + "/"
 	scheme := func(id string) flowLink { return flowLink{ID: id, Href: base + "schemas/" + segment(id)} }
 	f := &flow{}
-	if p.DefaultSchema != "" {
-		f.Last = scheme(p.DefaultSchema)
+	if id := whole.Text("default_schema"); id != "" {
+		f.Last = scheme(id)
 	}
 	if _, ok := o.At("hours").(map[string]any); ok {
 		closed := f.Last
@@ -55,7 +59,7 @@ func (v *visit) flow(k kind, o object, project string, p projectSettings, how ed
 	for i, step := range o.List("steps") {
 		f.Steps = append(f.Steps, v.flowStep(i+1, step, base, project, scheme))
 	}
-	return f
+	return f, nil
 }
 
 func (v *visit) flowStep(n int, step object, base, project string, scheme func(string) flowLink) flowStep {

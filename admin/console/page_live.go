@@ -242,6 +242,7 @@ type told struct {
 	Attempts []timedAttempt
 	BudgetMS float64 // what the time line is as long as
 	Question []pair
+	Trail    []string
 	Project  string
 }
 
@@ -270,6 +271,10 @@ func (v *visit) told(d *decided, s *story) told {
 			t.Question = append(t.Question, pair{name, s.Question[name]})
 		}
 		t.BudgetMS = s.BudgetMS
+		for _, line := range s.Trail {
+			first, _, _ := strings.Cut(line, "\n") // what was sent and received stands with the attempt
+			t.Trail = append(t.Trail, first)
+		}
 	}
 	for i := range attempts {
 		end = max(end, attempts[i].BeganMS+attempts[i].TookMS)
@@ -277,7 +282,7 @@ func (v *visit) told(d *decided, s *story) told {
 	// The line is as long as the decision took, and shows the deadline where that is near enough to be
 	// seen beside it.
 	scale := max(end, 0.1)
-	if t.BudgetMS > 0 && t.BudgetMS <= 4*scale {
+	if t.BudgetMS > 0 && t.BudgetMS <= 10*scale {
 		scale = max(scale, t.BudgetMS)
 	}
 	for i, a := range attempts {

@@ -38,10 +38,9 @@ func (v *visit) thing() (kind, string, error) {
 
 // projectSettings is what a page wants to know of a project besides its lists.
 type projectSettings struct {
-	ID            string `json:"id"`
-	Name          string `json:"name"`
-	DefaultSchema string `json:"default_schema"`
-	ReadOnly      string `json:"read_only"`
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	ReadOnly string `json:"read_only"`
 }
 
 // settings finds the project in the list of those that the token may see: one of them answers without
@@ -256,11 +255,13 @@ func (v *visit) edit(status int, k kind, project string, o object, wrong map[str
 	}
 	e.finish()
 	base := "/p/" + segment(project) + "/" + k.Name
-	data := map[string]any{"Editor": e, "Base": base, "ID": how.id, "Kind": k.Name, "Self": base + "/" + segment(how.id)}
+	data := map[string]any{"Editor": e, "Base": base, "ID": how.id, "Kind": k.Name, "Self": base + "/" + segment(how.id), "Figures": nil}
 	if how.isNew {
 		data["Self"] = base + "/new"
 	}
-	data["Flow"] = v.flow(k, o, project, settings, how)
+	if data["Flow"], err = v.flow(k, o, project, how); err != nil {
+		return err
+	}
 	if k.Name == "hooks" && !how.isNew {
 		data["Figures"] = v.hookFigures(project, how.id)
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -126,7 +127,10 @@ func (t *tried) request() map[string]any {
 	for name, value := range t.Values {
 		params[name] = value
 	}
-	body := map[string]any{"params": params, "format": t.Format}
+	body := map[string]any{"params": params}
+	if t.Format != "json" { // which the answer has anyway
+		body["format"] = t.Format
+	}
 	switch t.Target {
 	case "hook":
 		body["hook"] = t.Hook
@@ -149,6 +153,15 @@ func (t *tried) request() map[string]any {
 		body["answer"] = answer
 	}
 	return body
+}
+
+// indented is JSON as people read it.
+func indented(text json.RawMessage) string {
+	var b bytes.Buffer
+	if json.Indent(&b, text, "", "  ") != nil {
+		return string(text)
+	}
+	return b.String()
 }
 
 func numberOrText(text string) any {
@@ -174,7 +187,7 @@ func (v *visit) tryWith(status int, project string, t tried, e *explanation, wro
 	if e != nil {
 		data["Told"] = v.told(&e.Decision, e.Story)
 		data["Walk"] = v.walk(e, project)
-		data["Rendered"] = string(e.Answer)
+		data["Rendered"] = indented(e.Answer)
 		if e.Rendered != nil {
 			data["Rendered"] = e.Rendered.Body
 		}

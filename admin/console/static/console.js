@@ -51,7 +51,7 @@ function live(list) {
   const waiting = [], most = 200;
   let paused = false, told = 0, fresh = 0;
   const say = (name) => {
-    state.textContent = state.dataset[name];
+    state.textContent = state.getAttribute("data-say-" + name);
     state.classList.toggle("good", name === "on");
     state.classList.toggle("warn", name !== "on");
   };
@@ -91,7 +91,11 @@ function live(list) {
   });
   const stream = new EventSource(list.dataset.live);
   stream.addEventListener("open", () => say(paused ? "paused" : "on"));
-  stream.addEventListener("error", () => say("off"));
+  // Without an answer the browser comes back by itself; a refusal is for good, and the page says why.
+  stream.addEventListener("error", () => {
+    say("off");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 10000);
+  });
   stream.addEventListener("gone", () => { stream.close(); location.reload(); });
   stream.addEventListener("decision", (event) => {
     const d = JSON.parse(event.data);
@@ -99,7 +103,7 @@ function live(list) {
     if (!paused) return put(d);
     waiting.push(d);
     if (waiting.length > most) waiting.shift();
-    state.textContent = state.dataset.paused + " (" + waiting.length + ")";
+    state.textContent = state.getAttribute("data-say-paused") + " (" + waiting.length + ")";
   });
 }
 
@@ -129,6 +133,9 @@ function steps(box) {
   all("[data-step]", box).forEach(ready);
   if (!add) return;
   add.hidden = false;
+  // The empty step at the end is for those without a script.
+  const steps = all("[data-step]", box), last = steps[steps.length - 1];
+  if (steps.length > 1 && one("[data-step-kind]", last).value === "") last.remove();
   add.addEventListener("click", () => {
     const step = blank.content.firstElementChild.cloneNode(true), n = next++;
     step.id = "f-steps-" + n;
