@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -45,16 +46,19 @@ func openBrowser(t *testing.T, home string) *browser {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("lang", "en"),
-		chromedp.Env("LANGUAGE=en"), chromedp.WSURLReadTimeout(time.Minute), chromedp.WindowSize(1280, 900))
+		chromedp.Env("LANGUAGE=en"), chromedp.WindowSize(1280, 900))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
-	ctx, end := context.WithTimeout(ctx, 5*time.Minute)
-	t.Cleanup(end)
 	b := &browser{t: t, ctx: ctx, home: home}
-	chromedp.ListenTarget(ctx, b.note)
-	b.do(network.Enable(), runtime.Enable(), page.Enable())
+	if err := chromedp.Listen(ctx, b.note); err != nil {
+		t.Fatalf("start chromium: %v", err)
+	}
+	command(b, network.Enable, network.EnableParams{})
+	command(b, runtime.Enable, cdp.Empty{})
+	command(b, log.Enable, cdp.Empty{})
+	command(b, page.Enable, page.EnableParams{})
 	return b
 }
 
@@ -65,12 +69,12 @@ func (b *browser) note(event any) {
 	switch e := event.(type) {
 	case *page.EventJavascriptDialogOpening:
 		b.dialogs = append(b.dialogs, e.Message)
-		go chromedp.Run(b.ctx, page.HandleJavaScriptDialog(true))
+		go command(b, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
 	case *runtime.EventExceptionThrown:
-		b.errors = append(b.errors, e.ExceptionDetails.Error())
-	case *runtime.EventConsoleAPICalled:
-		if e.Type == runtime.APITypeError {
-			b.errors = append(b.errors, fmt.Sprint(e.Args))
+		b.errors = append(b.errors, fmt.Sprintf("%+v", e.ExceptionDetails))
+	case *log.EventEntryAdded:
+		if e.Entry.Source == log.EntrySourceSecurity || e.Entry.Source == log.EntrySourceJavascript {
+			b.errors = append(b.errors, e.Entry.Text)
 		}
 	case *network.EventRequestWillBeSent:
 		b.requests = append(b.requests, e.Request.URL)
@@ -79,47 +83,37 @@ func (b *browser) note(event any) {
 	}
 }
 
-// do runs actions, and fails the test where one does not come true within 20 seconds.
-func (b *browser) do(actions ...chromedp.Action) {
+// patience is as long as one thing in the browser may take.
+const patience = 30 * time.Second
+
+// command sends a command of the DevTools protocol to the tab.
+func command[P, R any](b *browser, c cdp.Command[P, R], params P) {
 	b.t.Helper()
-	for i, action := range actions {
-		ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
-		err := chromedp.Run(b.ctx, within(ctx, action))
-		cancel()
-		if err != nil {
-			b.t.Fatalf("in the browser, action %d: %v\nat %s\n%s", i+1, err, b.location(), b.text("body"))
-		}
-	}
+	inTab(b, func(ctx context.Context, tab *chromedp.Target) (R, error) { return cdp.Call(ctx, tab, c, params) })
 }
 
-// within runs an action for no longer than ctx.
-func within(ctx context.Context, action chromedp.Action) chromedp.Action {
-	return chromedp.ActionFunc(func(tab context.Context) error {
-		tab, cancel := context.WithCancelCause(tab)
-		defer cancel(nil)
-		stop := context.AfterFunc(ctx, func() { cancel(errors.New("waited in vain")) })
-		defer stop()
-		return action.Do(tab)
-	})
+// inTab does one thing in the browser and returns what it gives.
+func inTab[T any](b *browser, action chromedp.Action[T]) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, action)
+	if err != nil {
+		b.t.Errorf("in the browser: %v", err)
+		b.t.FailNow()
+	}
+	return v
 }
 
 func (b *browser) open(path string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate(b.home+path), chromedp.WaitReady("main"))
+	inTab(b, chromedp.Navigate(b.home+path))
 }
 
-// eval runs a script of the test's in the page and returns what it gives.
-func eval[T any](b *browser, script string) (v T) {
+// eval runs a script of the test's in the page, awaits it, and returns what it gives.
+func eval[T any](b *browser, script string) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 60*time.Second)
-	defer cancel()
-	err := chromedp.Run(b.ctx, within(ctx, chromedp.Evaluate(script, &v, func(p *runtime.EvaluateParams) *runtime.EvaluateParams {
-		return p.WithAwaitPromise(true)
-	})))
-	if err != nil {
-		b.t.Fatalf("evaluate %.80s: %v", script, err)
-	}
-	return v
+	return inTab(b, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
 }
 
 // text returns what stands in the first element that a selector finds, "" for none.
@@ -143,23 +137,41 @@ func (b *browser) sees(selector, want string) {
 			return
 		}
 	}
-	b.t.Fatalf("waited in vain for %q in %s at %s; found\n%s", want, selector, b.location(), b.text(selector))
+	b.t.Fatalf("waited in vain for %q in %s at %s; found\n%s", want, selector, b.location(), b.text("body"))
 }
 
-// fill puts a value into a field, as if it were typed.
+// fill puts a value into a field, as if it were typed or chosen.
 func (b *browser) fill(selector, value string) {
 	b.t.Helper()
-	b.do(chromedp.SetValue(selector, value, chromedp.ByQuery))
-	eval[bool](b, "document.querySelector("+inScript(selector)+").dispatchEvent(new Event('change', {bubbles: true}))")
+	found := eval[string](b, `(() => {
+		const field = document.querySelector(`+inScript(selector)+`);
+		if (!field) return "no such field";
+		field.focus();
+		field.value = `+inScript(value)+`;
+		for (const name of ["input", "change"]) field.dispatchEvent(new Event(name, {bubbles: true}));
+		return field.value;
+	})()`)
+	if found != value {
+		b.t.Fatalf("fill %s at %s: found %q; want %q", selector, b.location(), found, value)
+	}
+}
+
+// click clicks what a selector finds, with the mouse.
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	inTab(b, chromedp.Click(chromedp.CSS(selector)))
 }
 
 // press clicks what a selector finds, and waits for the page that it leads to.
 func (b *browser) press(selector string) {
 	b.t.Helper()
 	eval[bool](b, "window.hereBefore = true")
-	b.do(chromedp.Click(selector, chromedp.ByQuery))
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if eval[bool](b, "window.hereBefore === undefined && document.readyState === 'complete'") {
+	b.click(selector)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		gone, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("window.hereBefore === undefined && document.readyState === 'complete'"))
+		cancel()
+		if err == nil && gone { // a page that is being left answers with an error
 			return
 		}
 	}
@@ -209,10 +221,8 @@ func (b *browser) wear(l look) {
 	if l.dark {
 		scheme = "dark"
 	}
-	b.do(
-		emulation.SetDeviceMetricsOverride(l.width, l.height, 1, l.phone),
-		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
-	)
+	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: l.width, Height: l.height, DeviceScaleFactor: 1, Mobile: l.phone})
+	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 }
 
 // screenshots is the folder that pictures of the pages are put into; empty for none.
@@ -224,8 +234,7 @@ func (b *browser) picture(name string) {
 	if screenshots == "" {
 		return
 	}
-	var png []byte
-	b.do(chromedp.FullScreenshot(&png, 100))
+	png := inTab(b, chromedp.FullScreenshot(100))
 	if err := os.MkdirAll(screenshots, 0o755); err != nil {
 		b.t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/chromedp"
 )
 
 const (
@@ -158,7 +157,7 @@ func TestASchemeIsMadeByFormAndItsFaultShownAtTheField(t *testing.T) {
 		t.Errorf("found %s; want the form again", found)
 	}
 	b.fill("[name='steps.0.dial']", "380440000077")
-	b.do(chromedp.Click("[data-add-step]", chromedp.ByQuery))
+	b.click("[data-add-step]")
 	b.press(".submit .primary")
 	b.sees(".note.good", "Created")
 	b.sees(".flow", "380440000077")
@@ -354,7 +353,7 @@ func TestTheFirstPageIsSmallAndAsksNobodyElse(t *testing.T) {
 	b.signIn(opsToken)
 	for path := range map[string]bool{"/signin": true, "/": true, "/live": true, "/p/1001/schemas/100": true, "/try": true} {
 		b.open("/static/none") // so that the next page begins with nothing
-		b.do(chromedp.ActionFunc(clearCache))
+		command(b, network.ClearBrowserCache, cdp.Empty{})
 		b.mu.Lock()
 		b.bytes, b.requests = 0, nil
 		b.mu.Unlock()
@@ -375,5 +374,3 @@ func TestTheFirstPageIsSmallAndAsksNobodyElse(t *testing.T) {
 		b.mu.Unlock()
 	}
 }
-
-func clearCache(ctx context.Context) error { return network.ClearBrowserCache().Do(ctx) }

@@ -147,6 +147,7 @@ type decision struct {
 	DecisionID string  `json:"decision_id"`
 	CallID     string  `json:"callid"`
 	Project    string  `json:"project"`
+	Version    uint64  `json:"version"`
 	Source     string  `json:"source"`
 	Reason     string  `json:"reason"`
 	Schema     *string `json:"schema"`

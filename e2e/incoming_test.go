@@ -73,7 +73,7 @@ projects:
         last_good: 10m
         params: [{name: id, param: id}, {name: n, param: callnum}, {name: first, param: uniquefirst}, {name: again, param: repeated_flag}]
     incoming:
-      - {id: chat, token: ` + token + `, fields: [chat_id, id, template_id], key: chat_id}
+      - {id: chat, token: ` + token + `, fields: [chat_id, id, template_id], key: chat_id, rate: 0}
       - {id: ask, token: ask-0123456789abcdef, fields: [phone], key: phone,
          route: {caller: "{{phone}}", callee: "380442223344"}, response: '{"to":"{{dst_phone}}","from":"{{source}}"}'}
 `

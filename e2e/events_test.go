@@ -1,0 +1,355 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"hookswitch/bench/hooksim"
+)
+
+// The endpoints of the events' tests, as in the field: of 50, 5 hang, 5 answer 500 half of the time,
+// and 1 is gone. Each event is one endpoint's.
+const (
+	endpoints = 50
+	hanging   = 5 // 0 to 4
+	flaky     = 5 // 5 to 9
+	goneOne   = 10
+)
+
+// eventRig is where events are sent to, and what came of them.
+type eventRig struct {
+	t       *testing.T
+	config  string // but for the store
+	project string
+
+	mu       sync.Mutex
+	accepted map[string]bool            // calls whose event was answered 202
+	received map[string][]time.Duration // calls, and how long after its event was due each delivery came
+}
+
+// received is what an endpoint is sent.
+type receivedEvent struct {
+	ID   string `json:"id"`
+	Sent string `json:"sent"` // nanoseconds
+}
+
+func newEventRig(t *testing.T) *eventRig {
+	r := &eventRig{t: t, accepted: map[string]bool{}, received: map[string][]time.Duration{}}
+	serve := func(o hooksim.Options) string {
+		o.Listen = "127.0.0.1:0"
+		s, err := hooksim.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go s.Serve()
+		t.Cleanup(func() { s.Close() })
+		return s.URL()
+	}
+	healthy := serve(hooksim.Options{OnRequest: r.receive})
+	hangs := serve(hooksim.Options{HangRate: 1})
+	fails := serve(hooksim.Options{FailRate: 0.5, OnRequest: r.receive})
+	decides := serve(hooksim.Options{})
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	var webhooks strings.Builder
+	for i := range endpoints {
+		target := healthy
+		switch {
+		case i < hanging:
+			target = hangs
+		case i < hanging+flaky:
+			target = fails
+		case i == goneOne:
+			target = "http://" + gone.Addr().String() + "/"
+		}
+		fmt.Fprintf(&webhooks, "      - {id: %d, url: %q, event: destroy, request_timeout: 5s, when: [{param: callid, op: suffix, value: \"-%02d\"}],"+
+			" params: [{name: id, param: callid}, {name: sent, param: sent}, {name: from, param: caller}, {name: text, value: \"call of {{caller}} to {{callee}}\"}]}\n",
+			i+1, fmt.Sprint(target, i), i)
+	}
+	r.config = fmt.Sprintf(`
+projects:
+  - id: "1001"
+    default_schema: "1"
+    allow_private_hooks: true
+    numbers: [{number: "380442223344", schema: "100"}]
+    schemas:
+      - {id: "1", steps: [{dial: ["380440000001"]}]}
+      - {id: "100", steps: [{hook: crm}]}
+    hooks: [{id: crm, url: %q}]
+    webhooks:
+%s`, decides, webhooks.String())
+	return r
+}
+
+// receive notes a delivery.
+func (r *eventRig) receive(_, _, body string) {
+	var e receivedEvent
+	if err := json.Unmarshal([]byte(body), &e); err != nil || e.ID == "" {
+		r.t.Errorf("an endpoint got %q: %v", body, err)
+		return
+	}
+	var sent int64
+	fmt.Sscan(e.Sent, &sent)
+	late := time.Since(time.Unix(0, sent))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.received[e.ID] = append(r.received[e.ID], late)
+}
+
+// endpointOf is the endpoint of a call.
+func endpointOf(call string) (n int) {
+	fmt.Sscan(strings.TrimLeft(call[strings.LastIndexByte(call, '-')+1:], "0")+" ", &n)
+	return n
+}
+
+func works(call string) bool { n := endpointOf(call); return n >= hanging && n != goneOne }
+
+// send sends an event until it is accepted, by whichever instance answers; again is how long it may
+// take. It gives up when stopped.
+func (r *eventRig) send(call string, due time.Time, instances func() []string, stopped *atomic.Bool) {
+	form := url.Values{
+		"event": {"destroy"}, "callid": {call}, "direction": {"inbound"}, "project": {"1001"}, "sent": {fmt.Sprint(due.UnixNano())},
+		"caller": {"380501112233"}, "callee": {"380442223344"}, "duration": {"42"}, "talktime": {"37"}, "city": {"Київ"},
+		"source": {"google"}, "medium": {"cpc"}, "userip": {"192.0.2.1"}, "landing": {"https://example.com/a?b=c"},
+	}.Encode()
+	for !stopped.Load() {
+		list := instances()
+		resp, err := client.Post(list[rand.IntN(len(list))]+"/v1/events", "application/x-www-form-urlencoded", strings.NewReader(form))
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusAccepted {
+				r.mu.Lock()
+				r.accepted[call] = true
+				r.mu.Unlock()
+				return
+			}
+			if resp.StatusCode < 500 {
+				r.t.Errorf("event of %s: got %s", call, resp.Status)
+				return
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// drive sends n events at a steady rate a second, whether earlier ones were accepted or not, and returns
+// when all are.
+func (r *eventRig) drive(n int, rate float64, instances func() []string, stopped *atomic.Bool) {
+	var sending sync.WaitGroup
+	begin := time.Now().Add(10 * time.Millisecond)
+	for i := 0; i < n && !stopped.Load(); i++ {
+		due := begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+		sleepUntil(due)
+		sending.Go(func() { r.send(fmt.Sprintf("%d-%02d", i, i%endpoints), due, instances, stopped) })
+	}
+	sending.Wait()
+}
+
+// counts are what came of the accepted events of the endpoints that work.
+type counts struct {
+	accepted, delivered, lost int
+	healthy, twice            int       // of the endpoints that never fail: delivered, and how often once more
+	delays                    latencies // of their first deliveries
+}
+
+func (r *eventRig) count() (c counts) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for call := range r.accepted {
+		c.accepted++
+		if !works(call) {
+			continue
+		}
+		got := r.received[call]
+		if len(got) == 0 {
+			c.lost++
+			continue
+		}
+		c.delivered++
+		if endpointOf(call) >= hanging+flaky {
+			c.healthy++
+			c.twice += len(got) - 1
+			c.delays = append(c.delays, got[0])
+		}
+	}
+	slices.Sort(c.delays)
+	return c
+}
+
+// settle waits until every accepted event has reached its endpoint, where that works.
+func (r *eventRig) settle(within time.Duration) counts {
+	r.t.Helper()
+	waitFor(r.t, within, "every accepted event is delivered", func() bool { return r.count().lost == 0 })
+	return r.count()
+}
+
+func (c counts) String() string {
+	return fmt.Sprintf("%d accepted, %d delivered to endpoints that work, %d lost; %d of %d deliveries to healthy ones came twice (%.3f %%)",
+		c.accepted, c.delivered, c.lost, c.twice, c.healthy, 100*float64(c.twice)/float64(max(1, c.healthy)))
+}
+
+// held is how many deliveries an instance says are waiting.
+func (s *service) held() (n float64) {
+	for i := range endpoints {
+		n += s.metric(fmt.Sprintf(`hookswitch_deliveries_waiting{project="1001",webhook="%d"}`, i+1))
+	}
+	return n
+}
+
+// cpu is the processor time that the service has used, to a hundredth of a second.
+func (s *service) cpu() time.Duration {
+	s.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	// proc(5): utime and stime are the 14th and 15th field; the second may hold blanks.
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	var user, system int
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		s.t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// fleet are instances that share a store, and are killed.
+type fleet struct {
+	t      *testing.T
+	config string
+	mu     sync.Mutex
+	list   []*service
+}
+
+func startFleet(t *testing.T, size int, config string) *fleet {
+	f := &fleet{t: t, config: config}
+	for range size {
+		f.list = append(f.list, start(t, config))
+	}
+	return f
+}
+
+func (f *fleet) urls() (list []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.list {
+		list = append(list, s.URL)
+	}
+	return list
+}
+
+// kill ends an instance as a power cut would, and starts another in its place.
+func (f *fleet) kill(i int) {
+	s := f.list[i]
+	s.signal(syscall.SIGKILL)
+	<-s.done
+	fresh := start(f.t, f.config)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list[i] = fresh
+}
+
+// A process that is killed at any moment loses no event that it has accepted: the receivers count.
+func TestNoAcceptedEventIsLostHoweverOftenTheProcessIsKilled(t *testing.T) {
+	kills, rate := 4, 200.0
+	if full {
+		kills, rate = 50, 1000
+	}
+	for _, tc := range []struct {
+		name      string
+		instances int
+		store     func(*testing.T) string
+	}{
+		{"on a file", 1, func(t *testing.T) string { return "bolt:" + filepath.Join(t.TempDir(), "hookswitch.db") }},
+		{"on a Redis that three share", 3, func(t *testing.T) string { _, at := startLinkRedis(t); return at }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newEventRig(t)
+			f := startFleet(t, tc.instances, "store: "+tc.store(t)+r.config)
+			var stopped atomic.Bool
+			var driving sync.WaitGroup
+			driving.Go(func() { r.drive(1<<30, rate, f.urls, &stopped) })
+			for n := range kills {
+				time.Sleep(300*time.Millisecond + rand.N(700*time.Millisecond))
+				f.kill(n % tc.instances)
+			}
+			time.Sleep(300 * time.Millisecond)
+			stopped.Store(true)
+			driving.Wait()
+			c := r.settle(2 * time.Minute)
+			t.Logf("%d kills: %s", kills, c)
+			if c.delivered < kills*10 {
+				t.Errorf("only %d were delivered in %d kills", c.delivered, kills)
+			}
+			// What does not work is held, to the last one.
+			held := 0
+			for call := range r.accepted {
+				if !works(call) {
+					held++
+				}
+			}
+			waitFor(t, time.Minute, fmt.Sprint(held, " deliveries to endpoints that don't work are held"), func() bool { return int(f.list[0].held()) >= held })
+		})
+	}
+}
+
+// Events come at 2,000 a second while calls are decided: nobody waits for the endpoints that hang.
+func TestEventsAtFullRateBesideDecisions(t *testing.T) {
+	events, rate, alone := 1500, 300.0, 2*time.Second
+	if full {
+		events, rate, alone = 100_000, 2000, 20*time.Second
+	}
+	const decisions = 500.0 // a second
+	r := newEventRig(t)
+	s := start(t, "store: bolt:"+filepath.Join(t.TempDir(), "hookswitch.db")+r.config)
+	ask := func(i int) url.Values {
+		return url.Values{"caller": {"380501112233"}, "callee": {"380442223344"}, "callid": {fmt.Sprint("lookup-", i, "-", time.Now().UnixNano())}}
+	}
+	before := latenciesOf(s.openLoop(int(decisions*alone.Seconds()), decisions, ask))
+	var stopped atomic.Bool
+	var driving sync.WaitGroup
+	idle := s.cpu()
+	driving.Go(func() { r.drive(events, rate, func() []string { return []string{s.URL} }, &stopped) })
+	beside := s.openLoop(int(decisions*float64(events)/rate), decisions, ask)
+	driving.Wait()
+	spent := s.cpu() - idle
+	after := latenciesOf(s.openLoop(int(decisions*alone.Seconds()), decisions, ask))
+	c := r.settle(3 * time.Minute)
+	for i := range beside {
+		if o := &beside[i]; o.err != nil || o.status != 200 || o.Source != "hook" {
+			t.Fatalf("decision %d: got %+v", i, o)
+		}
+	}
+	if c.accepted != events {
+		t.Errorf("%d events were accepted; want all %d", c.accepted, events)
+	}
+	if full && c.twice*1000 > c.healthy {
+		t.Errorf("%d of %d deliveries to healthy endpoints came twice; want under 0.1 %%", c.twice, c.healthy)
+	}
+	during := latenciesOf(beside)
+	t.Logf("%d events at %.0f/s: %s", events, rate, c)
+	t.Logf("ms                              p50       p99     p99.9       max")
+	t.Logf("delay to healthy endpoints %s", c.delays)
+	t.Logf("decisions alone, before    %s", before)
+	t.Logf("decisions beside events    %s", during)
+	t.Logf("decisions alone, after     %s", after)
+	t.Logf("CPU of the service: %.0f us for each event, with the decisions beside it", 1000*milliseconds(spent)/float64(events))
+	t.Logf("p99 of decisions beside events: %.2f times that before, %.2f times that after; the service: %s",
+		float64(during.at(990))/float64(before.at(990)), float64(during.at(990))/float64(after.at(990)), s.footprint())
+}
