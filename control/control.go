@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -126,11 +125,12 @@ func keepSame(old, cfg *schema.Config) *schema.Config {
 	}
 	kept := *cfg
 	kept.Projects = slices.Clone(cfg.Projects)
+	var pace schema.Pace
 	for i, project := range kept.Projects {
 		if was := known[project.ID]; was != nil && schema.Same(was, project) {
 			kept.Projects[i] = was
 		}
-		runtime.Gosched() // a decision may be waiting for this core
+		pace.Breathe()
 	}
 	return &kept
 }

@@ -132,25 +132,20 @@ func (b *logbook) add(r store.Record) {
 	}
 }
 
-// run writes what was added, a little later, until the end of ctx, and then the rest.
-func (b *logbook) run(ctx context.Context) {
-	for {
+// run writes what was added, a little later, until it is over, and then the rest.
+func (b *logbook) run(ctx context.Context, over <-chan struct{}) {
+	for ended := false; !ended; {
 		select {
 		case <-b.wake:
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.Background(), lastWords)
-			defer cancel()
-			if err := b.flush(last); err != nil {
-				b.log.Error("the end of the delivery log is lost", zap.Error(err))
-			}
-			return
+		case <-over:
+			ended = true
 		}
-		if err := b.flush(ctx); err != nil && ctx.Err() == nil {
+		if err := b.flush(ctx); err != nil {
 			b.log.Error("the delivery log is behind", zap.Error(err))
 		}
 		select {
 		case <-time.After(writeEvery):
-		case <-ctx.Done():
+		case <-over:
 		}
 	}
 }

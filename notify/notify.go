@@ -209,7 +209,7 @@ func (n *Notify) Run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	var serving, settling sync.WaitGroup
+	var serving, settling, logging sync.WaitGroup
 	known := make(chan struct{}) // which endpoints are disabled
 	serving.Go(func() { n.watchDisabled(ctx, known) })
 	serving.Go(func() { n.poll(ctx) })
@@ -223,9 +223,11 @@ func (n *Notify) Run(ctx context.Context) {
 	for range emitters {
 		serving.Go(func() { n.emit(ctx) })
 	}
-	over, end := context.WithCancel(context.Background())
-	settling.Go(func() { n.settle(over) })
-	settling.Go(func() { n.written.run(over) })
+	over, told := make(chan struct{}), make(chan struct{})
+	last, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	settling.Go(func() { n.settle(last, over) })
+	logging.Go(func() { n.written.run(last, told) })
 	serving.Wait()
 	drained := make(chan struct{})
 	go func() {
@@ -236,13 +238,16 @@ func (n *Notify) Run(ctx context.Context) {
 	case <-drained:
 	case <-time.After(drainFor):
 	}
-	end()
+	close(over)
+	late := time.AfterFunc(lastWords, giveUp)
+	defer late.Stop()
 	settling.Wait()
+	close(told)
+	logging.Wait()
 }
 
-// Close frees the endpoints, after the requests that Run left under way. Call it when Run has returned.
+// Close frees the endpoints, those with a request under way when that ends. Call it when Run has returned.
 func (n *Notify) Close() {
-	n.work.Wait()
 	n.loading.Lock()
 	defer n.loading.Unlock()
 	empty := &table{}

@@ -53,46 +53,35 @@ const (
 )
 
 // settle tells the store how deliveries ended, as many at once as there are. Those that it could not
-// tell yet keep their workers busy, so that there never are many. At the end of ctx it tells the rest.
-func (n *Notify) settle(ctx context.Context) {
-	for {
+// tell yet keep their workers busy, so that there never are many. When it is over it tells the rest, for
+// as long as ctx lasts.
+func (n *Notify) settle(ctx context.Context, over <-chan struct{}) {
+	for ended := false; !ended; {
 		select {
 		case <-n.finished.wake:
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.Background(), lastWords)
-			defer cancel()
-			n.settleAll(last, n.finished.take())
-			return
+		case <-over:
+			ended = true
 		}
-		n.settleAll(ctx, n.finished.take())
+		for list := n.finished.take(); len(list) > 0; {
+			some := list[:min(len(list), maxSettled)]
+			list = list[len(some):]
+			n.settleUntilTold(ctx, some)
+		}
 	}
 }
 
-func (n *Notify) settleAll(ctx context.Context, list []ending) {
-	for len(list) > 0 {
-		some := list[:min(len(list), maxSettled)]
-		list = list[len(some):]
-		for told := false; ; {
-			err := n.settleSome(ctx, some)
-			if err == nil {
-				break
-			}
-			if ctx.Err() != nil && told {
-				return
-			}
-			if !told {
-				n.log.Error("the store can't be told what was delivered; until it is, some may be delivered twice", zap.Error(err))
-				told = true
-			}
-			if ctx.Err() != nil { // once more, at the end
-				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-				defer cancel()
-				ctx = last
-			}
-			select {
-			case <-time.After(busyStore):
-			case <-ctx.Done():
-			}
+func (n *Notify) settleUntilTold(ctx context.Context, some []ending) {
+	for said := false; ctx.Err() == nil; said = true {
+		err := n.settleSome(ctx, some)
+		if err == nil {
+			return
+		}
+		if !said {
+			n.log.Error("the store can't be told what was delivered; until it is, some may be delivered twice", zap.Error(err))
+		}
+		select {
+		case <-time.After(busyStore):
+		case <-ctx.Done():
 		}
 	}
 }

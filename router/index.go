@@ -2,7 +2,8 @@ package router
 
 import (
 	"math/bits"
-	"runtime"
+
+	"hookswitch/schema"
 )
 
 // index finds a number by its digits. It is immutable: an index with other numbers is a new one that
@@ -21,7 +22,7 @@ type entry struct {
 const (
 	perBucket = 8                     // entries, about
 	scatter   = 0x9e37_79b9_7f4a_7c15 // 2^64 over the golden ratio (Knuth, volume 3, 6.4)
-	yieldAt   = 256                   // entries after which others may run
+	breathAt  = 64                    // numbers between two looks at the clock
 )
 
 // keyOf returns the key of 1 to 18 digits, false for any other text. Zeros at the beginning count.
@@ -55,7 +56,7 @@ func (x *index) find(digits string) *number {
 }
 
 // newIndex returns an index of the numbers of all these projects.
-func newIndex(projects map[string]*project) *index {
+func newIndex(projects map[string]*project, pace *schema.Pace) *index {
 	x := &index{}
 	for _, p := range projects {
 		x.count += len(p.numbers)
@@ -67,16 +68,15 @@ func newIndex(projects map[string]*project) *index {
 	for i := range own {
 		own[i] = true
 	}
-	done := 0
 	for _, p := range projects {
-		x.put(p.numbers, own, &done)
+		x.put(p.numbers, own, pace)
 	}
 	return x
 }
 
 // with returns the index without the numbers of the projects gone and with those of the projects come,
 // or nil where there would be too many for its buckets, or too few.
-func (x *index) with(gone, come []*project) *index {
+func (x *index) with(gone, come []*project, pace *schema.Pace) *index {
 	next := &index{shift: x.shift, count: x.count}
 	for _, p := range gone {
 		next.count -= len(p.numbers)
@@ -88,18 +88,18 @@ func (x *index) with(gone, come []*project) *index {
 		return nil
 	}
 	next.buckets = append([][]entry(nil), x.buckets...)
-	own, done := make([]bool, len(next.buckets)), 0
+	own := make([]bool, len(next.buckets))
 	for _, p := range gone {
-		next.drop(p.numbers, own, &done)
+		next.drop(p.numbers, own, pace)
 	}
 	for _, p := range come {
-		next.put(p.numbers, own, &done)
+		next.put(p.numbers, own, pace)
 	}
 	return next
 }
 
-// put adds numbers. own says which buckets are not shared with another index; done counts, to yield.
-func (x *index) put(numbers []number, own []bool, done *int) {
+// put adds numbers. own says which buckets are not shared with another index.
+func (x *index) put(numbers []number, own []bool, pace *schema.Pace) {
 	for i := range numbers {
 		n := &numbers[i]
 		key, ok := keyOf(n.conf.Number)
@@ -113,14 +113,14 @@ func (x *index) put(numbers []number, own []bool, done *int) {
 			own[at] = true
 		}
 		x.buckets[at] = append(b, entry{key, n})
-		if *done++; *done%yieldAt == 0 {
-			runtime.Gosched() // a decision may be waiting for this core
+		if i%breathAt == 0 {
+			pace.Breathe()
 		}
 	}
 }
 
 // drop takes numbers out.
-func (x *index) drop(numbers []number, own []bool, done *int) {
+func (x *index) drop(numbers []number, own []bool, pace *schema.Pace) {
 	for i := range numbers {
 		key, _ := keyOf(numbers[i].conf.Number)
 		at := key * scatter >> x.shift
@@ -131,8 +131,8 @@ func (x *index) drop(numbers []number, own []bool, done *int) {
 			}
 		}
 		x.buckets[at], own[at] = rest, true
-		if *done++; *done%yieldAt == 0 {
-			runtime.Gosched()
+		if i%breathAt == 0 {
+			pace.Breathe()
 		}
 	}
 }

@@ -3,7 +3,6 @@ package router
 import (
 	"fmt"
 	"reflect"
-	"runtime"
 	"strings"
 	"sync/atomic"
 
@@ -139,6 +138,7 @@ type building struct {
 	router    *Router
 	old, next *table
 	come      []*project // that are not old's
+	pace      schema.Pace
 }
 
 // add takes a project over from the old table, or makes it.
@@ -148,7 +148,7 @@ func (b *building) add(conf *schema.Project) error {
 		b.next.projects[conf.ID] = was
 		return nil
 	}
-	p, err := b.router.buildProject(conf, b.next.dial, b.old)
+	p, err := b.router.buildProject(conf, b.next.dial, b.old, &b.pace)
 	b.next.projects[conf.ID] = p
 	if err != nil {
 		b.next.retire(b.old)
@@ -158,7 +158,6 @@ func (b *building) add(conf *schema.Project) error {
 		p.fallback = b.next.fallback
 	}
 	b.come = append(b.come, p)
-	runtime.Gosched() // a decision may be waiting for this core
 	return nil
 }
 
@@ -180,15 +179,15 @@ func (b *building) number() {
 		}
 	}
 	if b.old.numbers != nil {
-		b.next.numbers = b.old.numbers.with(gone, b.come)
+		b.next.numbers = b.old.numbers.with(gone, b.come, &b.pace)
 	}
 	if b.next.numbers == nil {
-		b.next.numbers = newIndex(b.next.projects)
+		b.next.numbers = newIndex(b.next.projects, &b.pace)
 	}
 }
 
 // buildProject makes a project ready. On an error the project has the hooks made until then.
-func (r *Router) buildProject(conf *schema.Project, dial *schema.Dialing, old *table) (*project, error) {
+func (r *Router) buildProject(conf *schema.Project, dial *schema.Dialing, old *table, pace *schema.Pace) (*project, error) {
 	p := &project{
 		conf:    conf,
 		dialing: conf.Dialing(dial),
@@ -204,9 +203,7 @@ func (r *Router) buildProject(conf *schema.Project, dial *schema.Dialing, old *t
 			return p, err
 		}
 		p.hooks[h.conf.ID] = h
-		if i%32 == 31 {
-			runtime.Gosched()
-		}
+		pace.Breathe()
 		p.tellsHistory = p.tellsHistory || h.tellsHistory
 	}
 	for i := range conf.Schemas {

@@ -104,8 +104,9 @@ func TestAProjectThatCantBeMadeReadyIsNamedAndTheTableStays(t *testing.T) {
 // An index that follows changes finds what one made anew finds.
 func TestAnIndexThatFollowsChangesFindsWhatAMapDoes(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
+	var pace schema.Pace
 	projects := map[string]*project{}
-	x := newIndex(projects)
+	x := newIndex(projects, &pace)
 	for step := range 300 {
 		id := fmt.Sprint(r.IntN(12))
 		var gone, come []*project
@@ -121,10 +122,10 @@ func TestAnIndexThatFollowsChangesFindsWhatAMapDoes(t *testing.T) {
 			come = append(come, p)
 			projects[id] = p
 		}
-		if next := x.with(gone, come); next != nil {
+		if next := x.with(gone, come, &pace); next != nil {
 			x = next
 		} else {
-			x = newIndex(projects)
+			x = newIndex(projects, &pace)
 		}
 		want := map[string]*number{}
 		for _, p := range projects {

@@ -118,6 +118,9 @@ func (l *loader) spend(n *yaml.Node, at *path) bool {
 		return false
 	}
 	l.nodes++
+	if l.nodes%64 == 0 {
+		l.pace.Breathe()
+	}
 	if l.inAlias {
 		l.aliased++
 	}

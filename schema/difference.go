@@ -76,11 +76,13 @@ func partsOf(n *yaml.Node) (parts []part) {
 		}
 		return parts
 	}
+	seen := make(map[string]bool, len(n.Content))
 	for i, item := range n.Content {
-		key := fmt.Sprintf("[%d]", i)
-		if name := nameOf(item); name != "" {
-			key = "[" + name + "]"
+		key := "[" + nameOf(item) + "]"
+		if key == "[]" || seen[key] {
+			key = fmt.Sprintf("[%d]", i)
 		}
+		seen[key] = true
 		parts = append(parts, part{key, item})
 	}
 	return parts

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"reflect"
-	"runtime"
 	"slices"
 	"strconv"
 
@@ -100,7 +99,6 @@ func Merge(file *Config, managed []*Project) (*Config, Faults) {
 		default:
 			merged.Projects = append(merged.Projects, m.add(p))
 		}
-		runtime.Gosched() // a decision may be waiting for this core
 	}
 	return &merged, m.faults
 }
@@ -114,6 +112,7 @@ func countNumbers(projects []*Project) (n int) {
 
 // merge is one Merge at work.
 type merge struct {
+	pace    Pace
 	numbers map[uint64]*Project // by numberKey
 	links   map[[sha256.Size]byte]*Project
 	faults  Faults
@@ -130,6 +129,7 @@ func numberKey(digits string) uint64 {
 
 // add takes the project's numbers and links, and returns it, or a copy without those that are taken.
 func (m *merge) add(p *Project) *Project {
+	m.pace.Breathe()
 	freeNumber := func(i int) bool {
 		key := numberKey(p.Numbers[i].Number)
 		if owner := m.numbers[key]; owner != nil {

@@ -12,12 +12,14 @@ import (
 type Series struct {
 	length  time.Duration
 	periods []atomic.Pointer[counters] // a ring: period n of the clock stands at n modulo its size
+	latest  atomic.Pointer[counters]   // one of them, found without a division
 }
 
 // counters are one period's. Once made they belong to that period for good: who is late counts into
 // one that nobody looks at any more.
 type counters struct {
 	number  int64 // of the period: its beginning, in lengths since 1970
+	begin   int64 // nanoseconds since then
 	sources [SourceCount]atomic.Uint32
 	reasons [ReasonCount]atomic.Uint32
 	took    [LatencyBuckets]atomic.Uint32
@@ -30,7 +32,11 @@ func NewSeries(length time.Duration, periods int) *Series {
 
 // Count adds one outcome, that came at now after took; a negative took is none that would tell anything.
 func (s *Series) Count(now time.Time, source Source, reason Reason, took time.Duration) {
-	c := s.at(now.UnixNano() / int64(s.length))
+	nanos := now.UnixNano()
+	c := s.latest.Load()
+	if c == nil || uint64(nanos-c.begin) >= uint64(s.length) {
+		c = s.at(nanos / int64(s.length))
+	}
 	c.sources[source].Add(1)
 	c.reasons[reason].Add(1)
 	if took >= 0 {
@@ -45,8 +51,9 @@ func (s *Series) at(n int64) *counters {
 	if c != nil && c.number >= n {
 		return c // a clock that was set back counts into the present period
 	}
-	fresh := &counters{number: n}
+	fresh := &counters{number: n, begin: n * int64(s.length)}
 	if slot.CompareAndSwap(c, fresh) {
+		s.latest.Store(fresh)
 		return fresh
 	}
 	return slot.Load()

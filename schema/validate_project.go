@@ -75,13 +75,16 @@ func (p *projectCheck) check(c *Config, numbers map[string]*path) {
 	}
 	p.indexParts()
 	for i := range p.Schemas {
+		p.pace.Breathe()
 		p.checkScheme(&p.Schemas[i], p.at.field("schemas").item(i))
 	}
 	p.checkCycles()
 	for i := range p.Hooks {
+		p.pace.Breathe()
 		p.checkHook(&p.Hooks[i], p.at.field("hooks").item(i))
 	}
 	for i := range p.Webhooks {
+		p.pace.Breathe()
 		p.checkWebhook(&p.Webhooks[i], p.at.field("webhooks").item(i))
 	}
 	p.checkWebhookIDs()
@@ -143,6 +146,9 @@ func (p *projectCheck) indexPart(parts map[string]int, key string, i int, id str
 func (p *projectCheck) checkNumbers(numbers map[string]*path) {
 	list := p.at.field("numbers")
 	for i := range p.Numbers {
+		if i%64 == 0 {
+			p.pace.Breathe()
+		}
 		n, at := &p.Numbers[i], list.item(i)
 		digits := Digits(n.Number)
 		if digits == "" && len(n.Number) >= 2 && len(n.Number) <= 6 && allDigits(n.Number) {

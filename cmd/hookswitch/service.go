@@ -136,6 +136,7 @@ func (s *service) newDoors(cfg *schema.Config) (err error) {
 	o := intake.Options{
 		Decide: s.router, Settings: cfg.Intake, Log: sampled(s.log, cfg.Log), Ready: s.ready.Load,
 		Registerer: s.registry, Gatherer: s.registry, Now: time.Now,
+		Events: s.notify, ProjectOf: s.router.ProjectOf,
 	}
 	if s.history != nil {
 		o.Remember = s.history
