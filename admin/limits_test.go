@@ -43,8 +43,10 @@ func TestNoNumberOfAddressesTakesMoreMemory(t *testing.T) {
 			t.Fatalf("after %d addresses: found %d remembered; want at most %d", i+1, len(f.by), maxAddresses)
 		}
 	}
-	f.add(netip.MustParsePrefix("192.0.2.7/32"), now.Add(time.Hour))
-	if len(f.by) != 1 {
+	newest := netip.MustParsePrefix("192.0.2.7/32")
+	f.add(newest, now.Add(time.Hour))
+	f.forget(now.Add(time.Hour))
+	if _, known := f.by[newest]; len(f.by) != 1 || !known {
 		t.Errorf("an hour later: found %d remembered; want the newest only", len(f.by))
 	}
 }
