@@ -110,7 +110,7 @@ func New(o Options) (*Server, error) {
 	s.tokens.follow(ctx)
 	s.fast = &fasthttp.Server{
 		Name:                         "hookswitch",
-		Handler:                      s.handle,
+		Handler:                      s.Handle,
 		ErrorHandler:                 s.unreadable,
 		ReadBufferSize:               maxHeader,
 		ReadTimeout:                  readTimeout,
@@ -152,8 +152,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// handle is the whole of the listener's HTTP: one call of it a request.
-func (s *Server) handle(http *fasthttp.RequestCtx) {
+// Handle is the whole of the listener's HTTP: one call of it a request. The console asks the API by it.
+func (s *Server) Handle(http *fasthttp.RequestCtx) {
 	path := string(http.Path())
 	if path != "/api" && !strings.HasPrefix(path, "/api/") && s.console != nil {
 		s.console(http)
@@ -202,7 +202,13 @@ func (s *Server) strangerFirst(r *request, otherwise refusal) error {
 func (s *Server) unreadable(http *fasthttp.RequestCtx, err error) {
 	r := &request{Server: s, http: http, ctx: context.Background()}
 	var large *fasthttp.ErrSmallBuffer
+	var late net.Error
 	switch {
+	case errors.As(err, &late) && late.Timeout():
+		// Browsers connect ahead of their requests: they would take what is said now for the answer to
+		// the one that they send next.
+		_ = http.Conn().Close()
+		return
 	case errors.As(err, &large):
 		r.refuse(refusal{status: fasthttp.StatusRequestHeaderFieldsTooLarge, message: fmt.Sprintf("want a header of at most %d bytes", maxHeader)})
 	default:

@@ -172,9 +172,7 @@ func (p *Plane) applyUpTo(seen uint64) error {
 	if err != nil {
 		return err
 	}
-	for i := range left {
-		faults = append(faults, left[i])
-	}
+	faults = append(faults, left...)
 	p.current.Store(cfg)
 	p.applied = now
 	p.tell(faults)

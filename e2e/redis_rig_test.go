@@ -25,7 +25,6 @@ const (
 // storeConfig is a service on a shared store, without any project of its own.
 func storeConfig(storeURL string) string {
 	return `store: ` + storeURL + `
-log: {level: info}
 intake: {budget: 20s}
 admin: {listen: 127.0.0.1:0, tokens: [{name: ops, token: ` + controlToken + `, scopes: [read, write]}]}
 `

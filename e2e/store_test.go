@@ -60,9 +60,14 @@ func (u *updates) decide(i int, due time.Time) {
 	}
 }
 
+// maxCallers bounds the connections of a load, as client keeps so many. On a machine that can't keep up
+// calls are asked about later than they are due, and charged for that.
+const maxCallers = 900
+
 // load asks at a steady rate a second, whether earlier ones were answered or not, until stopped.
 func (u *updates) load(rate float64, stop <-chan struct{}) {
 	var calls sync.WaitGroup
+	callers := make(chan struct{}, maxCallers)
 	defer calls.Wait()
 	for begun, i := time.Now(), 0; ; i++ {
 		due := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
@@ -70,9 +75,12 @@ func (u *updates) load(rate float64, stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		default:
+		case callers <- struct{}{}:
 		}
-		calls.Go(func() { u.decide(i, due) })
+		calls.Go(func() {
+			u.decide(i, due)
+			<-callers
+		})
 	}
 }
 

@@ -37,6 +37,8 @@ type Options struct {
 	Settings schema.Intake
 	// Remember keeps what comes through incoming links; nil for nobody, so that links with a key answer 503.
 	Remember Rememberer
+	// Watching says whether somebody wants the whole story of how this call is decided; nil for nobody.
+	Watching func(*schema.Call) bool
 	// Events takes call events; nil for nobody, so that there is no such path. ProjectOf finds the project
 	// of a number, for events that name none; nil finds nobody's.
 	Events    Events
@@ -59,6 +61,7 @@ type Server struct {
 	remember Rememberer
 	events   Events
 	projects func(number string) (id string, ok bool)
+	watching func(*schema.Call) bool // nil for nobody
 	log      *zap.Logger
 	ready    func() bool
 	now      func() time.Time
@@ -85,7 +88,7 @@ type settings struct {
 
 // New makes a server. It fails where a setting is out of range, or a metric's name is taken.
 func New(o Options) (*Server, error) {
-	s := &Server{decide: o.Decide, remember: o.Remember, events: o.Events, projects: o.ProjectOf, log: o.Log, ready: o.Ready, now: o.Now}
+	s := &Server{decide: o.Decide, remember: o.Remember, events: o.Events, projects: o.ProjectOf, watching: o.Watching, log: o.Log, ready: o.Ready, now: o.Now}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
@@ -336,12 +339,17 @@ func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat []byte) *
 		return f
 	}
 	q.call.Deadline = q.call.At.Add(patience(now.budget, q.budget))
+	q.call.Explain = s.watching != nil && s.watching(&q.call)
 	s.decide.Decide(&q.call, &q.decision)
 	if q.decision.NotFound {
-		return &fault{code: codeUnknownNumber, field: "callee",
-			message: "nobody's number, and no default scheme; add it to a project's numbers, or set default_schema"}
+		return notFound()
 	}
 	return nil
+}
+
+func notFound() *fault {
+	return &fault{code: codeUnknownNumber, field: "callee",
+		message: "nobody's number, and no default scheme; add it to a project's numbers, or set default_schema"}
 }
 
 // allowed tries the door, and challenges where a token is what was missing (RFC 9110, 11.6.1).

@@ -3,7 +3,6 @@ package router
 import (
 	"encoding/binary"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -30,7 +29,7 @@ func (r *Router) log(t *table, call *schema.Call, d *schema.Decision) {
 	}
 	caller, callee := call.Caller(), call.Callee()
 	if t.mask {
-		caller, callee = mask(caller), mask(callee)
+		caller, callee = schema.MaskNumber(caller), schema.MaskNumber(callee)
 	}
 	fields := []zap.Field{
 		zap.ByteString("decision_id", d.ID[:]), zap.String("callid", d.CallID), zap.String("project", d.Project),
@@ -55,47 +54,13 @@ func (r *Router) log(t *table, call *schema.Call, d *schema.Decision) {
 	entry.Write(fields...)
 }
 
-// mask hides all of a number but its first three and last two characters.
-func mask(number string) string {
-	if len(number) < 6 {
-		return "***"
-	}
-	return number[:3] + "***" + number[len(number)-2:]
-}
-
 // shown is text as a log or a trace may hold it: with its numbers masked where log.mask_numbers says.
 func (t *table) shown(text string) string {
 	if !t.mask {
 		return text
 	}
-	return maskAll(text)
+	return schema.MaskNumbers(text)
 }
-
-// maskAll hides, within a text that may quote a webhook's answer, all of each number but its first
-// three and last two digits: of each run of six or more, be it broken by blanks, dashes or brackets.
-func maskAll(text string) string {
-	b := []byte(text)
-	for i := 0; i < len(b); i++ {
-		end, digits := i, 0
-		for j := i; j < len(b) && (isDigit(b[j]) || digits > 0 && strings.IndexByte(" -()", b[j]) >= 0); j++ {
-			if isDigit(b[j]) {
-				end, digits = j, digits+1
-			}
-		}
-		for j, n := i, 0; digits >= 6 && j <= end; j++ {
-			if !isDigit(b[j]) {
-				continue
-			}
-			if n++; n > 3 && n <= digits-2 {
-				b[j] = '*'
-			}
-		}
-		i = end
-	}
-	return string(b)
-}
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // newDecisionID writes a ULID of the moment into id. The random part comes from the runtime's own
 // generator, which shares no lock between cores; an id need not be unguessable.

@@ -201,11 +201,11 @@ func (l *loader) decodeList(n *yaml.Node, v reflect.Value, at *path) {
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	v.Set(items)
 	for i, item := range n.Content {
+		if items.Index(i).Kind() == reflect.Pointer {
+			items.Index(i).Set(reflect.New(v.Type().Elem().Elem())) // the checks look into refused ones, too
+		}
 		if resolved(item).ShortTag() == "!!null" {
 			l.refuse(item, at.item(i), "nothing", "a value, or the item left out")
-			if items.Index(i).Kind() == reflect.Pointer {
-				items.Index(i).Set(reflect.New(v.Type().Elem().Elem())) // the checks look into it
-			}
 			continue
 		}
 		l.decode(item, items.Index(i), at.item(i))

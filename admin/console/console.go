@@ -8,6 +8,7 @@ package console
 
 import (
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -121,11 +122,21 @@ type visit struct {
 // Handle answers one request: it is the fasthttp handler of everything outside /api/.
 func (c *Console) Handle(http *fasthttp.RequestCtx) {
 	v := &visit{Console: c, http: http}
+	defer v.recovered()
 	v.secure()
 	v.lang = c.texts.choose(string(http.Request.Header.Cookie(langCookie)), string(http.Request.Header.Peek("Accept-Language")))
 	v.session = c.sessions.find(string(http.Request.Header.Cookie(sessionCookie)))
 	if err := v.serve(); err != nil {
 		v.fail(err)
+	}
+}
+
+// recovered answers where a page panicked: fasthttp would let the process die. It is deferred.
+func (v *visit) recovered() {
+	if wrong := recover(); wrong != nil {
+		v.log.Error("recovered a panic; please report it", zap.Any("panic", wrong), zap.ByteString("stack", debug.Stack()))
+		v.http.Response.Reset()
+		v.http.SetStatusCode(fasthttp.StatusInternalServerError)
 	}
 }
 

@@ -138,7 +138,7 @@ func (v *visit) row(d *decided) liveRow {
 	r := liveRow{
 		ID: d.ID, At: d.At.UTC().Format(time.RFC3339Nano), Caller: d.Caller, Callee: d.Callee, Project: d.Project, Hook: d.Hook,
 		Source: say("source", d.Source), SourceTone: tone(d.Source), Reason: say("reason", d.Reason), ReasonTone: tone(d.Reason),
-		Dst: d.DstPhone, Took: v.texts.get(v.lang, "unit.ms", shortFloat(d.ElapsedMS)),
+		Dst: strings.ReplaceAll(d.DstPhone, ",", ", "), Took: v.texts.get(v.lang, "unit.ms", shortFloat(d.ElapsedMS)),
 	}
 	if d.Hook == "" {
 		r.Hook = d.Schema

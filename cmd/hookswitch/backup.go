@@ -27,7 +27,7 @@ type backupCommand struct {
 // Run writes a backup of the store as it is at one moment. While a service has the file open, that one
 // is asked for it, by its admin API.
 func (c *backupCommand) Run(ctx context.Context, out io.Writer) error {
-	cfg, err := loadFile(c.Config, 1)
+	cfg, err := loadFile(c.Config)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ type restoreCommand struct {
 
 // Run replaces the store's file, all or nothing; never that of a service that runs.
 func (c *restoreCommand) Run(ctx context.Context, out io.Writer) error {
-	cfg, err := loadFile(c.Config, 1)
+	cfg, err := loadFile(c.Config)
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,11 @@ import (
 	"hookswitch/schema"
 )
 
-// loadFile reads and validates a configuration file, for the time that reading says.
-func loadFile(name string, reading uint64) (*schema.Config, error) {
+// loadFile reads and validates a configuration file.
+func loadFile(name string) (*schema.Config, error) { return loadAgain(name, 1) }
+
+// loadAgain is loadFile for the time that reading says.
+func loadAgain(name string, reading uint64) (*schema.Config, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)

@@ -70,7 +70,7 @@ type checkCommand struct {
 // Run checks the file by the very functions that serve loads it with, the preparing of each hook
 // included, which reads its certificates.
 func (c *checkCommand) Run(out io.Writer) error {
-	cfg, err := loadFile(c.Config, 1)
+	cfg, err := loadFile(c.Config)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ type routeCommand struct {
 // Run makes the decision through the PBX's own door, over a listener in memory, so that what it
 // prints is what a PBX would get.
 func (c *routeCommand) Run(ctx context.Context, out io.Writer) error {
-	cfg, err := loadFile(c.Config, 1)
+	cfg, err := loadFile(c.Config)
 	if err != nil {
 		return err
 	}

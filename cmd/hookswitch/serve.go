@@ -31,7 +31,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	watched := watch(c.Config) // before it is read, so that no change goes unseen
-	cfg, err := loadFile(c.Config, 1)
+	cfg, err := loadFile(c.Config)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (s *service) countReloads(reg prometheus.Registerer) {
 func (s *service) reload(name, cause string) {
 	began := time.Now()
 	s.readings++
-	cfg, err := loadFile(name, s.readings)
+	cfg, err := loadAgain(name, s.readings)
 	if err == nil {
 		err = s.control.SetFile(cfg)
 	}
@@ -117,6 +117,7 @@ func (s *service) reload(name, cause string) {
 	s.current.Set(1)
 	s.log.Info("reloaded", zap.String("cause", cause), zap.Uint64("table", s.router.Version()),
 		zap.Float64("took_ms", float64(time.Since(began))/float64(time.Millisecond)))
+	debug.FreeOSMemory() // several times what stays, and nothing else would free it while few calls come
 }
 
 func faultLines(err error) []string {

@@ -11,9 +11,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"hookswitch/admin"
+	"hookswitch/admin/console"
 	"hookswitch/control"
 	"hookswitch/history"
 	"hookswitch/hookclient"
@@ -138,6 +140,9 @@ func (s *service) newDoors(cfg *schema.Config) (err error) {
 		Registerer: s.registry, Gatherer: s.registry, Now: time.Now,
 		Events: s.notify, ProjectOf: s.router.ProjectOf,
 	}
+	if len(cfg.Admin.Tokens) > 0 {
+		o.Watching = s.decisions.Watching
+	}
 	if s.history != nil {
 		o.Remember = s.history
 	}
@@ -149,11 +154,16 @@ func (s *service) newDoors(cfg *schema.Config) (err error) {
 func (s *service) newAdmin(cfg *schema.Config) (err error) {
 	o := admin.Options{
 		Settings: cfg.Admin, Plane: s.control, Store: s.store, Router: s.router, Log: s.log, Registerer: s.registry,
-		Live: admin.Live{Decisions: s.decisions, Rehearse: s.router, Hooks: s.router, Webhook: s.client},
+		Live: admin.Live{Decisions: s.decisions, Rehearse: s.router, Hooks: s.router, Webhook: s.client, Render: intake.Render},
 	}
 	if s.store != nil {
-		o.Deliveries = s.notify
+		o.Deliveries, o.Live.Backlog = s.notify, s.notify.Backlog
 	}
+	pages, err := console.New(console.Options{API: func(c *fasthttp.RequestCtx) { s.admin.Handle(c) }, Log: s.log})
+	if err != nil {
+		return err
+	}
+	o.Console = pages.Handle
 	s.admin, err = admin.New(o)
 	return err
 }

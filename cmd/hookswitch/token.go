@@ -110,7 +110,7 @@ type tokenKeeper interface {
 
 // with calls do with the keeper that the flags and the file name.
 func (p *tokenPlace) with(ctx context.Context, do func(tokenKeeper) error) error {
-	cfg, err := loadFile(p.Config, 1)
+	cfg, err := loadFile(p.Config)
 	if err != nil {
 		return err
 	}

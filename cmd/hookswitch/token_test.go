@@ -32,7 +32,7 @@ func serveAdmin(t *testing.T) (url, config string, s store.Store) {
 	if err := os.WriteFile(config, []byte(tokenConfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := loadFile(config, 1)
+	cfg, err := loadFile(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,8 @@
-package router
+package schema
 
 import "testing"
 
-func TestMaskAllHidesTheMiddleOfEachNumberInAText(t *testing.T) {
+func TestMaskNumbersHidesTheMiddleOfEachNumberInAText(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"", ""},
 		{"status 500 Internal Server Error; want 2xx", "status 500 Internal Server Error; want 2xx"},
@@ -13,7 +13,7 @@ func TestMaskAllHidesTheMiddleOfEachNumberInAText(t *testing.T) {
 		{"12345 is an extension, 123456 a number", "12345 is an extension, 123*56 a number"},
 		{"дзвонить 380441111111 сюди", "дзвонить 380*******11 сюди"},
 	} {
-		if got := maskAll(tc.text); got != tc.want {
+		if got := MaskNumbers(tc.text); got != tc.want {
 			t.Errorf("%q becomes %q; want %q", tc.text, got, tc.want)
 		}
 	}
