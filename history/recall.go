@@ -17,7 +17,7 @@ const (
 	// that a store which is merely slow has no connection cut in the middle of an answer.
 	readTime = 250 * time.Millisecond
 	// After failuresInRow reads that failed or came late, the store is left alone for restTime, then
-	// tried by one read at a time.
+	// tried by one read at a time, which no decision waits for.
 	failuresInRow = 8
 	restTime      = time.Second
 )
@@ -34,11 +34,11 @@ func (h *History) Recall(r *schema.Recall, deadline time.Time) {
 	if r.WantCalls {
 		calls = skipped
 		if settings.Keep > 0 {
-			calls = h.begin(key, r, callerKey, h.store.Get)
+			calls = h.begin(key, r, settings.Deadline, callerKey, h.store.Get)
 		}
 	}
 	if r.WantVariables {
-		variables = h.begin(key, r, variablesKey, h.getVariables)
+		variables = h.begin(key, r, settings.Deadline, variablesKey, h.getVariables)
 	}
 	patience := time.NewTimer(min(settings.Deadline, time.Until(deadline)))
 	defer patience.Stop()
@@ -62,9 +62,15 @@ type read struct {
 // skipped stands for a read that was not begun.
 var skipped = &read{}
 
-// begin reads in the background.
-func (h *History) begin(key *[]byte, r *schema.Recall, name func(key []byte, project, caller string) string, get func(context.Context, string) ([]byte, error)) *read {
-	if key == nil || !h.circuit.lets(time.Now()) {
+// begin reads in the background. A trial of a store that was out of order is for nobody to wait for: it
+// counts as good where it would have been in time.
+func (h *History) begin(key *[]byte, r *schema.Recall, inTime time.Duration, name func(key []byte, project, caller string) string, get func(context.Context, string) ([]byte, error)) *read {
+	if key == nil {
+		return skipped
+	}
+	began := time.Now()
+	lets, trial := h.circuit.lets(began)
+	if !lets {
 		return skipped
 	}
 	select {
@@ -80,9 +86,19 @@ func (h *History) begin(key *[]byte, r *schema.Recall, name func(key []byte, pro
 		result.value, result.err = get(ctx, at)
 		close(result.done)
 		<-h.slots
+		if trial {
+			now := time.Now()
+			h.circuit.report(now, answered(result.err) && now.Sub(began) <= inTime)
+		}
 	})
+	if trial {
+		return skipped
+	}
 	return result
 }
+
+// answered reports whether the store did, be it that there is nothing.
+func answered(err error) bool { return err == nil || errors.Is(err, store.ErrNotFound) }
 
 // await returns what the read found, nil for nothing. Of a read that was not asked for it says ok.
 func (h *History) await(r *read, patience <-chan time.Time) ([]byte, schema.RecallResult) {
@@ -102,7 +118,7 @@ func (h *History) await(r *read, patience <-chan time.Time) ([]byte, schema.Reca
 			return nil, schema.RecallLate
 		}
 	}
-	if r.err != nil && !errors.Is(r.err, store.ErrNotFound) {
+	if !answered(r.err) {
 		h.circuit.report(time.Now(), false)
 		return nil, schema.RecallError
 	}
@@ -124,13 +140,14 @@ type circuit struct {
 	retry    atomic.Int64 // when to try again, in Unix nanoseconds
 }
 
-// lets reports whether a read may be tried now.
-func (c *circuit) lets(now time.Time) bool {
+// lets reports whether a read may be begun now, and whether that is the trial of a store that failed.
+func (c *circuit) lets(now time.Time) (lets, trial bool) {
 	if c.failures.Load() < failuresInRow {
-		return true
+		return true, false
 	}
 	at := c.retry.Load()
-	return now.UnixNano() >= at && c.retry.CompareAndSwap(at, now.Add(restTime).UnixNano())
+	trial = now.UnixNano() >= at && c.retry.CompareAndSwap(at, now.Add(restTime).UnixNano())
+	return trial, trial
 }
 
 // report counts what came of a read.

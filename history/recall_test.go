@@ -144,31 +144,45 @@ func TestTheCallsOwnDeadlineCountsToo(t *testing.T) {
 func TestTheCircuitTriesOneAtATime(t *testing.T) {
 	var c circuit
 	at := time.Unix(1_700_000_000, 0)
-	for range failuresInRow {
-		if !c.lets(at) {
-			t.Fatal("it opened too soon")
+	want := func(what string, lets, trial bool) {
+		t.Helper()
+		if gotLets, gotTrial := c.lets(at); gotLets != lets || gotTrial != trial {
+			t.Errorf("%s: lets is %v and trial %v; want %v and %v", what, gotLets, gotTrial, lets, trial)
 		}
+	}
+	for range failuresInRow {
+		want("before it opens", true, false)
 		c.report(at, false)
 	}
-	if c.lets(at) || c.lets(at.Add(restTime-1)) {
-		t.Error("it let a read pass while it was open")
-	}
-	at = at.Add(restTime)
-	if !c.lets(at) || c.lets(at) {
-		t.Error("after its rest, want one to pass and no second")
-	}
+	want("once it is open", false, false)
+	at = at.Add(restTime - 1)
+	want("before its rest is over", false, false)
+	at = at.Add(1)
+	want("after its rest", true, true)
+	want("while one is tried", false, false)
 	c.report(at, false)
-	if c.lets(at.Add(restTime - 1)) {
-		t.Error("a failed try did not open it again")
-	}
-	at = at.Add(restTime)
-	if !c.lets(at) {
-		t.Error("want another try")
-	}
+	at = at.Add(restTime - 1)
+	want("after a failed try", false, false)
+	at = at.Add(1)
+	want("after another rest", true, true)
 	c.report(at, true)
 	for range 2 {
-		if !c.lets(at) {
-			t.Error("a good try did not close it")
+		want("after a good try", true, false)
+	}
+}
+
+// A store that stays away costs those who call at first their patience, and nobody after them.
+func TestNoCallWaitsForATrialOfTheStore(t *testing.T) {
+	server := startRedis(t)
+	h := open(t, openRedis(t, server), func(o *Options) { o.Settings.Deadline = 50 * time.Millisecond })
+	server.signal(t, syscall.SIGSTOP)
+	defer server.signal(t, syscall.SIGCONT)
+	for range failuresInRow {
+		both(h)
+	}
+	for end := time.Now().Add(3 * restTime); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if r := both(h); r.CallsResult != schema.RecallSkipped || r.VariablesResult != schema.RecallSkipped {
+			t.Fatalf("%s, %s; want both skipped", r.CallsResult, r.VariablesResult)
 		}
 	}
 }
