@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -16,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
+	"github.com/valyala/fasthttp"
 
 	"hookswitch/bench/hooksim"
 )
@@ -32,18 +34,12 @@ const (
 // eventRig is where events are sent to, and what came of them.
 type eventRig struct {
 	t       *testing.T
-	config  string // but for the store
-	project string
+	config string // but for the store
+	pbx    fasthttp.Client
 
 	mu       sync.Mutex
 	accepted map[string]bool            // calls whose event was answered 202
 	received map[string][]time.Duration // calls, and how long after its event was due each delivery came
-}
-
-// received is what an endpoint is sent.
-type receivedEvent struct {
-	ID   string `json:"id"`
-	Sent string `json:"sent"` // nanoseconds
 }
 
 func newEventRig(t *testing.T) *eventRig {
@@ -99,17 +95,15 @@ projects:
 
 // receive notes a delivery.
 func (r *eventRig) receive(_, _, body string) {
-	var e receivedEvent
-	if err := json.Unmarshal([]byte(body), &e); err != nil || e.ID == "" {
-		r.t.Errorf("an endpoint got %q: %v", body, err)
+	id, sent := gjson.Get(body, "id").String(), gjson.Get(body, "sent").Int()
+	if id == "" {
+		r.t.Errorf("an endpoint got %q", body)
 		return
 	}
-	var sent int64
-	fmt.Sscan(e.Sent, &sent)
 	late := time.Since(time.Unix(0, sent))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.received[e.ID] = append(r.received[e.ID], late)
+	r.received[id] = append(r.received[id], late)
 }
 
 // endpointOf is the endpoint of a call.
@@ -122,24 +116,28 @@ func works(call string) bool { n := endpointOf(call); return n >= hanging && n !
 
 // send sends an event until it is accepted, by whichever instance answers. It gives up when stopped.
 func (r *eventRig) send(call string, due time.Time, instances func() []string, stopped *atomic.Bool) {
-	form := url.Values{
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
+	req.Header.SetMethod("POST")
+	req.Header.SetContentType("application/x-www-form-urlencoded")
+	req.SetBodyString(url.Values{
 		"event": {"destroy"}, "callid": {call}, "direction": {"inbound"}, "project": {"1001"}, "sent": {fmt.Sprint(due.UnixNano())},
 		"caller": {"380501112233"}, "callee": {"380442223344"}, "duration": {"42"}, "talktime": {"37"}, "city": {"Київ"},
 		"source": {"google"}, "medium": {"cpc"}, "userip": {"192.0.2.1"}, "landing": {"https://example.com/a?b=c"},
-	}.Encode()
+	}.Encode())
 	for !stopped.Load() {
 		list := instances()
-		resp, err := client.Post(list[rand.IntN(len(list))]+"/v1/events", "application/x-www-form-urlencoded", strings.NewReader(form))
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusAccepted {
+		req.SetRequestURI(list[rand.IntN(len(list))] + "/v1/events")
+		if err := r.pbx.DoTimeout(req, resp, 10*time.Second); err == nil {
+			switch status := resp.StatusCode(); {
+			case status == http.StatusAccepted:
 				r.mu.Lock()
 				r.accepted[call] = true
 				r.mu.Unlock()
 				return
-			}
-			if resp.StatusCode < 500 && resp.StatusCode != http.StatusRequestTimeout {
-				r.t.Errorf("event of %s: got %s", call, resp.Status)
+			case status < 500 && status != http.StatusRequestTimeout:
+				r.t.Errorf("event of %s: got %d: %s", call, status, resp.Body())
 				return
 			}
 		}
@@ -219,6 +217,16 @@ func (s *service) held() (n float64) {
 		n += s.metric(fmt.Sprintf(`hookswitch_deliveries_waiting{project="1001",webhook="%d"}`, i+1))
 	}
 	return n
+}
+
+// lateness is how late the caller itself was, in a series.
+func lateness(outcomes []outcome) latencies {
+	l := make(latencies, len(outcomes))
+	for i := range outcomes {
+		l[i] = outcomes[i].late
+	}
+	slices.Sort(l)
+	return l
 }
 
 // cpu is the processor time that the service has used, to a hundredth of a second.
@@ -358,6 +366,7 @@ func TestEventsAtFullRateBesideDecisions(t *testing.T) {
 	t.Logf("decisions alone, before    %s", before)
 	t.Logf("decisions beside events    %s", during)
 	t.Logf("decisions alone, after     %s", after)
+	t.Logf("the caller's own lateness  %s", lateness(beside))
 	t.Logf("CPU of the service: %.0f us for each event, with the decisions beside it", 1000*milliseconds(spent)/float64(events))
 	t.Logf("p99 of decisions beside events: %.2f times that before, %.2f times that after; the service: %s",
 		float64(during.at(990))/float64(before.at(990)), float64(during.at(990))/float64(after.at(990)), s.footprint())

@@ -54,7 +54,10 @@ func createBuckets(tx *bbolt.Tx) error {
 }
 
 const (
-	maxBatch   = 512         // writes that share one flush
+	maxBatch = 512 // writes that share one flush
+	// pace is how long there is from flush to flush while writers crowd, so that more of them share one:
+	// each takes the disk, and a processor, about as long whatever is in it.
+	pace       = 4 * time.Millisecond
 	sweepEvery = time.Second // how often expired values are looked for
 	maxSweep   = 5000        // how many one sweep removes
 	// mapped is address space, not memory: a file that outgrows it is mapped anew, for which a write
@@ -198,10 +201,17 @@ func (b *Bolt) write() {
 	defer close(b.done)
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	var began time.Time // the last flush
+	var shared int      // how many writes it had
 	for {
 		select {
 		case w := <-b.writes:
-			b.commit(b.gather(w))
+			if shared > 1 {
+				time.Sleep(time.Until(began.Add(pace)))
+			}
+			batch := b.gather(w)
+			began, shared = time.Now(), len(batch)
+			b.commit(batch)
 		case <-tick.C:
 			b.sweep()
 		case <-b.quit:

@@ -114,7 +114,7 @@ func routes() []route {
 type visit struct {
 	*Console
 	http    *fasthttp.RequestCtx
-	args    map[string]string // what {name} in the route's path stands for
+	args    map[string]string // what {name} in the route's path stands for, unescaped
 	lang    string
 	session *session // nil for one who is signed out
 }

@@ -148,7 +148,7 @@ func (f *filled) show(o object) {
 	case asRows:
 		f.Value = linesOfRows(o.List(f.Path), f.Keys)
 	case asJSON:
-		if value != nil {
+		if list, ok := value.([]any); value != nil && !(ok && len(list) == 0) {
 			if text, ok := value.(string); ok { // could not be read last time
 				f.Value = text
 			} else if b, err := json.MarshalIndent(value, "", "  "); err == nil {

@@ -116,11 +116,11 @@ func (v *visit) delivery() error {
 		return err
 	}
 	var d object
-	if err := v.get(project, "/deliveries/"+v.args["id"], nil, &d); err != nil {
+	if err := v.get(project, "/deliveries/"+segment(v.args["id"]), nil, &d); err != nil {
 		return err
 	}
 	return v.render(fasthttp.StatusOK, page{Name: "delivery", Nav: "deliveries", Project: project, Data: map[string]any{
-		"D": d, "Attempts": d.List("attempts"), "Self": "/deliveries/" + v.args["id"],
+		"D": d, "Attempts": d.List("attempts"), "Self": "/deliveries/" + segment(v.args["id"]),
 	}})
 }
 
@@ -130,7 +130,7 @@ func (v *visit) replayOne() error {
 	if err != nil {
 		return err
 	}
-	path := "/deliveries/" + v.args["id"]
+	path := "/deliveries/" + segment(v.args["id"])
 	if _, err := v.ask(ask{method: "POST", path: path + "/replay", project: project}); err != nil {
 		return err
 	}

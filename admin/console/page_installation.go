@@ -68,20 +68,12 @@ func (v *visit) createProject() error {
 	return v.redirect("/p/" + segment(o.Text("id")) + "/schemas?done=created")
 }
 
-// projectKind makes the pages of things do for a project's own settings.
-func (v *visit) projectPath() (id, path string, err error) {
-	if id, err = url.PathUnescape(v.args["id"]); err != nil {
-		return "", "", fault{status: fasthttp.StatusNotFound, key: "fault.not_found"}
-	}
-	return id, "/projects/" + segment(id), nil
-}
+// projectPath is the API's path of the project that the page is about.
+func (v *visit) projectPath() string { return "/projects/" + segment(v.args["id"]) }
 
 // projectPage shows a project's settings.
 func (v *visit) projectPage() error {
-	id, path, err := v.projectPath()
-	if err != nil {
-		return err
-	}
+	id, path := v.args["id"], v.projectPath()
 	g, err := v.ask(ask{method: "GET", path: path})
 	if err != nil {
 		return err
@@ -113,10 +105,7 @@ func (v *visit) editProject(status int, id string, o object, wrong map[string][]
 
 // updateProject changes a project's settings; its lists, which are not sent, stay as they are.
 func (v *visit) updateProject() error {
-	id, path, err := v.projectPath()
-	if err != nil {
-		return err
-	}
+	id, path := v.args["id"], v.projectPath()
 	g, err := v.ask(ask{method: "GET", path: path})
 	if err != nil {
 		return err
@@ -144,11 +133,7 @@ func (v *visit) updateProject() error {
 
 // removeProject ends a project with all that is in it.
 func (v *visit) removeProject() error {
-	_, path, err := v.projectPath()
-	if err != nil {
-		return err
-	}
-	if _, err := v.ask(ask{method: "DELETE", path: path}); err != nil {
+	if _, err := v.ask(ask{method: "DELETE", path: v.projectPath()}); err != nil {
 		return err
 	}
 	v.sessions.choose(v.session, v.session.who.Project)
@@ -220,7 +205,7 @@ func (v *visit) createToken() error {
 
 // revokeToken ends a token, and with it the sessions that were opened with it.
 func (v *visit) revokeToken() error {
-	if _, err := v.ask(ask{method: "DELETE", path: "/tokens/" + v.args["id"]}); err != nil {
+	if _, err := v.ask(ask{method: "DELETE", path: "/tokens/" + segment(v.args["id"])}); err != nil {
 		return err
 	}
 	return v.redirect("/tokens?done=revoked")
@@ -258,11 +243,11 @@ func (v *visit) changeLink(what string) error {
 	if k.Name != "incoming" {
 		return fault{status: fasthttp.StatusNotFound, key: "fault.not_found"}
 	}
-	g, err := v.ask(ask{method: "POST", path: "/incoming/" + v.args["id"] + what, project: project})
+	g, err := v.ask(ask{method: "POST", path: "/incoming/" + segment(v.args["id"]) + what, project: project})
 	if err != nil {
 		return err
 	}
-	self := "/p/" + segment(project) + "/incoming/" + v.args["id"]
+	self := "/p/" + segment(project) + "/incoming/" + segment(v.args["id"])
 	var made struct{ Path string }
 	if err := g.into(&made); err == nil && made.Path != "" {
 		return v.secretPage("incoming", made.Path, self)

@@ -226,7 +226,7 @@ func (v *visit) decision() error {
 		decided
 		Story *story `json:"story"`
 	}
-	if err := v.get("", "/decisions/"+v.args["id"], nil, &d); err != nil {
+	if err := v.get("", "/decisions/"+segment(v.args["id"]), nil, &d); err != nil {
 		return err
 	}
 	return v.render(fasthttp.StatusOK, page{

@@ -28,12 +28,8 @@ func (v *visit) thing() (kind, string, error) {
 	if !ok {
 		return k, "", fault{status: fasthttp.StatusNotFound, key: "fault.not_found"}
 	}
-	project, err := url.PathUnescape(v.args["project"])
-	if err != nil {
-		return k, "", fault{status: fasthttp.StatusNotFound, key: "fault.not_found"}
-	}
-	v.sessions.choose(v.session, project)
-	return k, project, nil
+	v.sessions.choose(v.session, v.args["project"])
+	return k, v.args["project"], nil
 }
 
 // projectSettings is what a page wants to know of a project besides its lists.
@@ -87,9 +83,26 @@ func (v *visit) list() error {
 		Name: "list", Title: v.texts.get(v.lang, "nav."+k.Name), Nav: k.Name, Project: project, ReadOnly: settings.ReadOnly,
 		Data: map[string]any{
 			"Kind": k, "Items": found, "Query": v.query("q"), "Base": "/p/" + segment(project) + "/" + k.Name,
-			"Previous": found.Current - 1, "Next": nextPage(found),
+			"Previous": found.Current - 1, "Next": nextPage(found), "States": v.hookStates(k, project, found.Data),
 		},
 	})
+}
+
+// hookStates tells how each of the hooks in a list is doing, by its id; nil for a list of other things,
+// and where that is not known.
+func (v *visit) hookStates(k kind, project string, list []object) map[string]hookState {
+	if k.Name != "hooks" {
+		return nil
+	}
+	states := make(map[string]hookState, len(list))
+	for _, o := range list {
+		var s hookState
+		if err := v.get(project, "/hooks/"+segment(o.Text("id"))+"/stats", nil, &s); err != nil {
+			return nil
+		}
+		states[o.Text("id")] = s
+	}
+	return states
 }
 
 func orOne(page string) string {
@@ -161,9 +174,7 @@ func wrongFields(err error) map[string][]string {
 
 // one gets the thing that the path names.
 func (v *visit) one(k kind, project string) (o object, id, etag string, err error) {
-	if id, err = url.PathUnescape(v.args["id"]); err != nil {
-		return nil, "", "", fault{status: fasthttp.StatusNotFound, key: "fault.not_found"}
-	}
+	id = v.args["id"]
 	g, err := v.ask(ask{method: "GET", path: "/" + k.Name + "/" + segment(id), project: project})
 	if err != nil {
 		return nil, "", "", err
@@ -346,19 +357,19 @@ func hasOption(all []option, id string) bool {
 }
 
 // summary is what a list's column shows of a value.
-func summary(o object, path string) string {
-	if path == "steps" {
-		var parts []string
-		for _, step := range o.List("steps") {
-			for _, kind := range stepKinds {
-				if value := step.At(kind); value != nil {
-					parts = append(parts, strings.TrimSpace(kind+" "+joined(step, kind)))
-				}
+func (t *texts) summary(lang string, o object, path string) string {
+	if path != "steps" {
+		return o.Text(path)
+	}
+	var parts []string
+	for _, step := range o.List("steps") {
+		for _, kind := range stepKinds {
+			if step.At(kind) != nil {
+				parts = append(parts, t.get(lang, "step."+kind)+" "+joined(step, kind))
 			}
 		}
-		return strings.Join(parts, " → ")
 	}
-	return o.Text(path)
+	return strings.Join(parts, " → ")
 }
 
 func joined(step object, kind string) string {

@@ -112,7 +112,7 @@ func functions(t *texts, a assets, icons map[string]template.HTML, lang string) 
 		"when":    func(at string) moment { return momentOf(t, lang, at) },
 		"join":    strings.Join,
 		"num":     shortFloat,
-		"summary": summary,
+		"summary": func(o object, path string) string { return t.summary(lang, o, path) },
 		"exact":   func(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) },
 		// many reports that a list is too long for a menu: it is typed, and offered, instead.
 		"many":      func(all []option) bool { return len(all) > 100 },

@@ -178,7 +178,6 @@ all("[data-steps]").forEach(steps);
 all("[data-copy]").forEach(copier);
 all("[data-chooser]").forEach(chooser);
 one("#problems")?.focus();
-all("select[data-submit]").forEach((s) => s.addEventListener("change", () => s.form.requestSubmit()));
 // A link to a field in a closed section opens it.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='#f-']");
