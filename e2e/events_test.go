@@ -33,7 +33,7 @@ const (
 
 // eventRig is where events are sent to, and what came of them.
 type eventRig struct {
-	t       *testing.T
+	t      *testing.T
 	config string // but for the store
 	pbx    fasthttp.Client
 
