@@ -85,7 +85,7 @@ func checkDemoAnswer(t *testing.T, answer []byte) {
 	if len(d.Steps) != 1 || d.DstPhone == "" || d.DstPhone != strings.Join(d.Steps[0].Dial, ",") || d.Steps[0].Strategy != "all" || d.Steps[0].TimeoutS != 90 {
 		t.Errorf("got %s; want dst_phone to be what the one dial step rings, all at once, for 90 s", answer)
 	}
-	want := []string{"decision_id", "callid", "project", "source", "reason", "schema", "dst_phone", "steps", "hook", "elapsed_ms"}
+	want := []string{"decision_id", "callid", "project", "version", "source", "reason", "schema", "dst_phone", "steps", "hook", "elapsed_ms"}
 	if got := keys(t, answer); !slices.Equal(got, want) {
 		t.Errorf("the answer's keys are %q; want %q", got, want)
 	}

@@ -6,12 +6,14 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/tidwall/gjson"
 
 	"hookswitch/schema"
 	"hookswitch/store"
@@ -21,20 +23,93 @@ import (
 // client with an Idempotency-Key within a day, as is the custom.
 const nameKept = 24 * time.Hour
 
-// pending is a delivery as the outbox has it. All of one event begin the same; the log has the rest.
+// pending is a delivery as the outbox has it, in JSON; the log has the rest.
 type pending struct {
-	Created time.Time `json:"created"`
-	Attempt int       `json:"attempt"` // requests made so far
+	Created time.Time
+	Attempt int // requests made so far
 	// First is when the first of them began; a replay begins anew.
-	First time.Time       `json:"first,omitzero"`
-	Event json.RawMessage `json:"event"`
+	First time.Time
+	Event json.RawMessage
 }
 
-func readPending(body []byte) (p pending, e schema.Event, err error) {
-	if err = json.Unmarshal(body, &p); err == nil {
-		err = json.Unmarshal(p.Event, &e)
+// encode is written, and readPending read, without encoding/json: it is done for every request, and
+// the garbage of it would be collected beside calls that are being decided.
+func (p *pending) encode() []byte {
+	b := make([]byte, 0, len(p.Event)+128)
+	b = p.Created.AppendFormat(append(b, `{"created":"`...), time.RFC3339Nano)
+	b = strconv.AppendInt(append(b, `","attempt":`...), int64(p.Attempt), 10)
+	if !p.First.IsZero() {
+		b = append(p.First.AppendFormat(append(b, `,"first":"`...), time.RFC3339Nano), '"')
 	}
-	return p, e, err
+	return append(append(append(b, `,"event":`...), p.Event...), '}')
+}
+
+// readPending reads a delivery and its event.
+func readPending(body []byte) (p pending, e schema.Event, err error) {
+	if !gjson.ValidBytes(body) { // gjson answers from broken JSON too, and wrongly
+		return p, e, errors.New("it is no JSON")
+	}
+	var times [2]error
+	gjson.Parse(string(body)).ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "created":
+			p.Created, times[0] = time.Parse(time.RFC3339Nano, value.Str)
+		case "attempt":
+			p.Attempt = int(value.Int())
+		case "first":
+			p.First, times[1] = time.Parse(time.RFC3339Nano, value.Str)
+		case "event":
+			p.Event = json.RawMessage(value.Raw)
+			e, err = readEvent(value)
+		}
+		return true
+	})
+	if p.Event == nil {
+		err = errors.New("it has no event")
+	}
+	return p, e, errors.Join(err, times[0], times[1])
+}
+
+// readEvent reads what encoding/json makes of an event.
+func readEvent(text gjson.Result) (e schema.Event, err error) {
+	text.ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "ID":
+			e.ID = value.Str
+		case "Project":
+			e.Project = value.Str
+		case "Kind":
+			e.Kind = value.Str
+		case "Direction":
+			e.Direction = value.Str
+		case "CallID":
+			e.CallID = value.Str
+		case "At":
+			e.At, err = time.Parse(time.RFC3339Nano, value.Str)
+		case "Values":
+			e.Values = readValues(value)
+		}
+		return true
+	})
+	return e, err
+}
+
+func readValues(list gjson.Result) []schema.Custom {
+	values := make([]schema.Custom, 0, 16)
+	list.ForEach(func(_, item gjson.Result) bool {
+		var v schema.Custom
+		item.ForEach(func(key, value gjson.Result) bool {
+			if key.Str == "Name" {
+				v.Name = value.Str
+			} else {
+				v.Value = value.Str
+			}
+			return true
+		})
+		values = append(values, v)
+		return true
+	})
+	return values
 }
 
 // newEventID returns a ULID: ids are in the order of their time, as the log is then, too.
@@ -61,7 +136,8 @@ func splitQueue(queue string) (project string, webhook int64) {
 }
 
 func itemsOf(e *schema.Event, wanted []*subscription, now time.Time) []store.Item {
-	body := mustJSON(pending{Created: now, Event: mustJSON(e)})
+	p := pending{Created: now, Event: mustJSON(e)}
+	body := p.encode()
 	items := make([]store.Item, len(wanted))
 	for i, s := range wanted {
 		items[i] = store.Item{ID: deliveryID(e.ID, s.webhook.ID), Queue: s.queue, Due: now, Body: body}

@@ -35,7 +35,19 @@ func (e *logEntry) at() time.Time {
 	return e.Replayed
 }
 
-func (e *logEntry) line() []byte { return append(mustJSON(e), '\n') }
+// line is the entry in JSON. Its event is put in as it is, which encoding/json would not do.
+func (e *logEntry) line() []byte {
+	event := e.Event
+	rest := *e
+	rest.Event = nil
+	b := mustJSON(rest)
+	if event == nil {
+		return append(b, '\n')
+	}
+	line := make([]byte, 0, len(b)+len(event)+len(`"event":,`)+1)
+	line = append(append(append(line, `{"event":`...), event...), ',')
+	return append(append(line, b[1:]...), '\n') // b has a state, at least
+}
 
 // maxExcerpt bounds what the log keeps of a request and of its answer, in bytes.
 const maxExcerpt = 1 << 10

@@ -217,7 +217,8 @@ func (n *Notify) replay(ctx context.Context, r *store.Record) error {
 		return ErrNoEvent
 	}
 	now := n.now()
-	item := store.Item{ID: r.ID, Queue: r.Log, Due: now, Body: mustJSON(pending{Created: created, Event: event})}
+	p := pending{Created: created, Event: event}
+	item := store.Item{ID: r.ID, Queue: r.Log, Due: now, Body: p.encode()}
 	if err := n.store.Enqueue(ctx, item); err != nil {
 		return err
 	}

@@ -84,7 +84,8 @@ func saved(rules []schema.SaveRule, answer []byte) []byte {
 	}
 	values := map[string]json.RawMessage{}
 	for _, rule := range rules {
-		if found := gjson.GetBytes(answer, rule.From); found.Exists() && found.Raw != "" {
+		// A path may hold a literal of its own, "!00", which gjson passes on as it is.
+		if found := gjson.GetBytes(answer, rule.From); found.Exists() && gjson.Valid(found.Raw) {
 			values[rule.To] = json.RawMessage(found.Raw)
 		}
 	}

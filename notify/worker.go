@@ -186,11 +186,11 @@ func (n *Notify) conclude(t *target, item store.Leased, p *pending, sent *schema
 	}
 	switch {
 	case again:
-		end.outcome.Again, end.outcome.Due, end.outcome.Body = true, due, mustJSON(p)
+		end.outcome.Again, end.outcome.Due, end.outcome.Body = true, due, p.encode()
 		entry.State, entry.Next = schema.DeliveryWaiting, &due
 	case !ok:
 		// Once it has left the outbox, the log is all that a replay has.
-		entry.State, end.mustLog, end.outcome.Body = schema.DeliveryFailed, true, mustJSON(p)
+		entry.State, end.mustLog, end.outcome.Body = schema.DeliveryFailed, true, p.encode()
 		entry.Created, entry.Event = p.Created, p.Event
 	}
 	end.entry = store.Record{Log: item.Queue, ID: item.ID, Body: entry.line()}

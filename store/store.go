@@ -1,6 +1,7 @@
 // Package store keeps the state that survives a restart: documents, an audit trail, values that
-// expire, counters, the outbox of deliveries and the log of them. One machine keeps it in a file (bbolt); several
-// share a Redis. Both pass the same conformance suite. Nobody waits for the store to route a call.
+// expire, counters, the outbox of deliveries and the log of them. One machine keeps it in a file
+// (bbolt); several share a Redis. Both pass the same conformance suite. Nobody waits for the store to
+// route a call.
 //
 // # What a write that returned nil means
 //
@@ -22,8 +23,8 @@
 // # Redis
 //
 // Version 7 or newer. Every key begins with "hookswitch:1:", the schema version; keys that change
-// together share a hash tag, {docs}, {outbox} or {records}, and so a node of a Cluster. An ACL user needs
-// ~hookswitch:* &hookswitch:* +@read +@write +@pubsub +@scripting +@connection, and +cluster in a
+// together share a hash tag, {docs}, {outbox} or {records}, and so a node of a Cluster. An ACL user
+// needs ~hookswitch:* &hookswitch:* +@read +@write +@pubsub +@scripting +@connection, and +cluster in a
 // Cluster.
 package store
 

@@ -39,15 +39,28 @@ type commands struct {
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
+// untilSignal returns a context that ends with the first SIGINT or SIGTERM. A second one then has its
+// usual effect, and ends the process without waiting for its drain.
+func untilSignal() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals) // before the drain begins, so that no second signal is lost
+		cancel()
+	}()
+	return ctx, func() { signal.Stop(signals) }
+}
+
 func main() {
 	parser := kong.Must(&commands{},
 		kong.Name("hookswitch"),
 		kong.Description("A call is ringing; a webhook says where it goes; the caller is always routed."),
 		kong.UsageOnError(),
 	)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal does not wait for the first one's drain
 	line, err := parser.Parse(os.Args[1:])
 	parser.FatalIfErrorf(err)
 	line.BindTo(ctx, (*context.Context)(nil))
