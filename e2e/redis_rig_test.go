@@ -121,7 +121,6 @@ func ask(method, url string, body any) (a answered) {
 		return answered{err: err}
 	}
 	req.Header.Set("Authorization", "Bearer "+controlToken)
-	req.Header.Set("Client", "managed")
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {

@@ -92,14 +92,17 @@ func newFaultRig(t *testing.T, fault storeFault) *faultRig {
 	}
 	r.one, r.other = start(t, storeConfig("redis://"+near)), start(t, storeConfig("redis://"+at))
 	r.oneAPI, r.otherAPI = r.one.adminURL()+"/api/v1", r.other.adminURL()+"/api/v1"
-	for path, body := range map[string]any{"/projects": wholeEdition(0, r.hook), "/projects?": smallProject("spare")} {
-		if made := ask("POST", r.otherAPI+path, body); !made.ok() {
-			t.Fatalf("making a project: got %s", made)
-		}
-	}
+	r.make(wholeEdition(0, r.hook))
 	r.one.follows(0)
 	r.other.follows(0)
 	return r
+}
+
+func (r *faultRig) make(project map[string]any) {
+	r.t.Helper()
+	if made := ask("POST", r.otherAPI+"/projects", project); !made.ok() {
+		r.t.Fatalf("making a project: got %s", made)
+	}
 }
 
 // smallProject is as small as a project can be.
@@ -129,11 +132,17 @@ func (r *faultRig) load(all map[string][]outcome, lasting time.Duration, rate fl
 
 // strike lets the fault happen while calls are decided, and tries what can't be done meanwhile.
 func (r *faultRig) strike(lasting time.Duration, rate float64) {
+	spare := fmt.Sprint(r.edition) // another one each time
+	r.make(smallProject(spare))
+	waitFor(r.t, 10*time.Second, "both know the spare project", func() bool {
+		one, other := ask("GET", r.oneAPI+"/projects/"+spare, nil), ask("GET", r.otherAPI+"/projects/"+spare, nil)
+		return one.ok() && other.ok()
+	})
 	r.fault.strike(r.t, r.redis, r.wire)
 	var trying sync.WaitGroup
-	trying.Go(func() { r.refusals(r.oneAPI) })
+	trying.Go(func() { r.refusals(r.oneAPI, spare) })
 	if !r.fault.spares {
-		trying.Go(func() { r.refusals(r.otherAPI) })
+		trying.Go(func() { r.refusals(r.otherAPI, spare) })
 	}
 	trying.Go(func() {
 		time.Sleep(lasting / 2)
@@ -153,18 +162,18 @@ func (r *faultRig) strike(lasting time.Duration, rate float64) {
 
 // refusals tries every way to write. It uses a project beside the one that is called: what was refused may
 // still be in the pipe, and done when the store reads on.
-func (r *faultRig) refusals(api string) {
+func (r *faultRig) refusals(api, spare string) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, write := range []struct {
 		method, path string
 		body         any
 	}{
-		{"PUT", "/projects/spare", map[string]any{"name": "renamed", "default_schema": "1"}},
-		{"POST", "/projects", smallProject("new")},
-		{"POST", "/numbers", map[string]any{"number": "380442223399", "schema": "answered"}},
+		{"PUT", "/projects/" + spare, map[string]any{"name": "renamed", "default_schema": "1"}},
+		{"POST", "/projects", smallProject("new" + spare)},
+		{"POST", "/numbers?project=" + spare, map[string]any{"number": "38044222440" + spare, "schema": "1"}},
 		{"POST", "/tokens", map[string]any{"name": "new", "scopes": []string{"read"}}},
-		{"DELETE", "/projects/spare", nil},
+		{"DELETE", "/projects/" + spare, nil},
 	} {
 		all.Go(func() {
 			a := ask(write.method, api+write.path, write.body)
