@@ -12,16 +12,16 @@ import (
 // repeats remembers the decisions of the last moments, so that a lookup which the PBX sends again
 // (a retransmitted INVITE does that) gets the decision already made, and no hook is asked twice.
 //
-// Its memory grows only as far as the window asks for, and never beyond its limit: each shard is a
-// ring of encoded decisions, in which new ones overwrite the oldest. A shard's lock is held for a copy
-// of some hundred bytes, never during I/O.
+// Its memory grows only as far as the window asks for, and hardly beyond its limit: each shard is a
+// ring of encoded decisions, in which new ones overwrite the oldest, and an index a sixteenth as large.
+// A shard's lock is held for a copy of some hundred bytes, never during I/O.
 type repeats struct {
 	window time.Duration
 	seeds  [2]maphash.Seed
 	shards [repeatShards]repeatShard
 }
 
-const repeatShards = 64
+const repeatShards = 16
 
 type repeatShard struct {
 	mu      sync.Mutex // guards all below

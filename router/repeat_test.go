@@ -109,8 +109,7 @@ func TestARepeatedLookupGetsTheDecisionAlreadyMade(t *testing.T) {
 }
 
 func TestTheMemoryOfDecisionsIsBounded(t *testing.T) {
-	r := newRepeats(time.Hour, 64*4096)
-	held := 0
+	r := newRepeats(time.Hour, repeatShards*16<<10)
 	for i := range 200_000 {
 		var k repeatKey
 		k[0], k[1] = uint64(i%7), uint64(i) // seven shards, many keys
@@ -121,23 +120,22 @@ func TestTheMemoryOfDecisionsIsBounded(t *testing.T) {
 		if !s.ring.recall(k, &got, time.Now(), time.Hour) || got.Schema != d.Schema {
 			t.Fatalf("entry %d is lost or another's: %+v", i, got)
 		}
-		if s.ring.head-s.ring.tail > uint64(len(s.ring.bytes)) || len(s.ring.bytes) > s.ring.limit {
-			t.Fatalf("the ring holds %d of %d bytes", s.ring.head-s.ring.tail, len(s.ring.bytes))
+		if n := s.ring.bytes(); n > 16<<10 {
+			t.Fatalf("the ring holds %d bytes; want at most 16 KiB", n)
 		}
 	}
-	for i := range r.shards {
-		held += r.shards[i].ring.count()
-	}
-	if held > 7*4096/entryHead || held < 7*20 {
-		t.Errorf("%d entries are held", held)
+	for i := range 7 {
+		r := &r.shards[i].ring
+		if n := r.bytes(); n < 15<<10 {
+			t.Errorf("shard %d holds %d bytes; want nearly all of 16 KiB", i, n)
+		}
 	}
 }
 
-// count counts the entries.
-func (r ring) count() (n int) {
-	for r.entry() != nil {
-		r.drop()
-		n++
+// bytes is what the pages take.
+func (r *ring) bytes() (n int) {
+	for i := range r.pages {
+		n += len(r.pages[i].bytes)
 	}
 	return n
 }
@@ -145,7 +143,7 @@ func (r ring) count() (n int) {
 func TestTheMemoryOfDecisionsGrowsOnlyAsTheWindowAsks(t *testing.T) {
 	now, d := time.Now(), &schema.Decision{Project: "p", Steps: []schema.DecidedStep{{Hangup: "busy"}}}
 	text := appendDecision(nil, d)
-	held := func(window time.Duration) (bytes, entries int) {
+	held := func(window time.Duration) (bytes int) {
 		r := newRing(1 << 20)
 		for i := range 5000 { // one each millisecond
 			k, at := repeatKey{uint64(i), uint64(i)}, now.Add(time.Duration(i)*time.Millisecond)
@@ -157,13 +155,14 @@ func TestTheMemoryOfDecisionsGrowsOnlyAsTheWindowAsks(t *testing.T) {
 				}
 			}
 		}
-		return len(r.bytes), r.count()
+		return r.bytes()
 	}
-	if bytes, entries := held(10 * time.Millisecond); bytes > firstRing || entries < 10 {
-		t.Errorf("%d bytes hold %d entries; want the size that it begins with to hold 10", bytes, entries)
+	const page = 1 << 20 / ringPages
+	if bytes := held(10 * time.Millisecond); bytes > 2*page {
+		t.Errorf("%d bytes are held for 10 entries; want at most two pages", bytes)
 	}
-	if bytes, entries := held(time.Second); bytes > 256<<10 || entries < 1000 {
-		t.Errorf("%d bytes hold %d entries; want at most 256 KiB to hold 1000", bytes, entries)
+	if bytes := held(time.Second); bytes > 3*page {
+		t.Errorf("%d bytes are held for 1000 entries, of 80 KiB; want at most three pages", bytes)
 	}
 }
 
@@ -204,7 +203,7 @@ func BenchmarkRepeats(b *testing.B) {
 }
 
 func TestRememberingALookupAllocatesNothing(t *testing.T) {
-	r := newRepeats(time.Minute, 64<<10) // full at once
+	r := newRepeats(time.Minute, 16<<10) // full at once
 	call, d := schema.Call{At: time.Now()}, schema.Decision{Project: "1001", Steps: []schema.DecidedStep{{Hangup: "busy"}}}
 	i := uint64(0)
 	once := func() {

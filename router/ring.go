@@ -8,160 +8,119 @@ import (
 	"hookswitch/schema"
 )
 
-// ring holds entries end to end, in the order in which they came; a new one overwrites the oldest. It
-// begins small, and is doubled, up to its limit, rather than lose an entry within the window.
+// ring holds entries in pages, in the order in which they came. When one is full, the next is made, where
+// the window asks for it and the limit lets it; else the oldest page is written over. So nothing is ever
+// moved, and no entry is looked at in order to be dropped.
 //
 // An entry is found through heads: the latest entry of each bucket, from which each leads to the one
-// before it in the same bucket. So there is nothing to delete: a chain ends where it leads to an entry
-// that is overwritten by now.
+// before it in the same bucket. So there is nothing to delete: a chain ends where it leads to a page
+// that is written over by now.
 type ring struct {
+	pages  []page // page n is pages[n modulo their number]
+	oldest uint64 // the number of the first page that is held, and
+	latest uint64 // of the one that is written; they begin with 1
+	used   int    // bytes of the latest page
+	size   int    // of a page, in bytes: 1<<shift
+	shift  int
+	// heads are, by the key's bits, where the bucket's latest entry stands: the page's number and its place
+	// there, in the lower 48 bits; before any page is none. The upper 16 are one for each kind of key that
+	// the bucket may hold, so that of new lookups few have to look at an entry, which no cache holds.
+	heads []uint64
+}
+
+// page is some time's entries; nil bytes where it has not been needed yet.
+type page struct {
 	bytes []byte
-	heads []uint64 // by the key's bits: position of the latest entry; 0 for none
-	head  uint64   // where the next entry goes, and
-	tail  uint64   // where the oldest stands; both count up, modulo the ring's size
-	limit int      // bytes
+	ended int64 // when its last entry came, Unix nanoseconds
 }
 
 // An entry: key (16 bytes), time (8, Unix nanoseconds), how far back the bucket's entry before it stands
-// (4; 0 for none), length of what follows (4), then the encoded decision. One that would not fit
-// before the ring's end begins at its start, and the rest is marked with a length of skipRest.
+// (4; 0 for none), then the encoded decision, which says itself where it ends.
 const (
-	entryKey, entryTime, entryBack, entryLength, entryHead = 0, 16, 24, 28, 32
+	entryKey, entryTime, entryBack, entryHead = 0, 16, 24, 28
 
-	skipRest = 1<<32 - 1
-	// firstRing is the size that a ring begins with, a power of two.
-	firstRing = 4 << 10
-	// bytesPerBucket is half a usual entry's size: what leads nowhere is seen without a look at the ring.
-	bytesPerBucket = 64
+	// ringPages is the least number of pages that a ring may grow to. What is lost at a time is a page.
+	ringPages = 16
+	// bytesPerBucket is about a usual entry's size.
+	bytesPerBucket = 128
+
+	standsAt = 1<<48 - 1
 )
 
+// newRing returns a ring of at most limit bytes, which makes its pages as they are needed.
 func newRing(limit int) ring {
-	size := firstRing
-	for size > limit {
-		size /= 2
+	shift := max(bits.Len(uint(limit/ringPages))-1, 0)
+	size := 1 << shift
+	return ring{
+		pages: make([]page, limit/size), oldest: 1, used: size, size: size, shift: shift,
+		heads: make([]uint64, max(size*ringPages/bytesPerBucket, 1)),
 	}
-	r := ring{limit: limit}
-	r.empty(size)
-	return r
-}
-
-func (r *ring) empty(size int) {
-	r.bytes, r.heads = make([]byte, size), make([]uint64, 1<<bits.Len(uint(size/bytesPerBucket)))
-	r.head, r.tail = uint64(size), uint64(size) // so that no entry stands at 0
 }
 
 // bucket is the head that k's entries hang on.
 func (r *ring) bucket(k repeatKey) *uint64 { return &r.heads[k[1]&uint64(len(r.heads)-1)] }
 
-// remember appends an entry, dropping the oldest in its way. An oversized decision is not kept.
+// kind is a key's bit in a head.
+func (k repeatKey) kind() uint64 { return 1 << 48 << (k[1] >> 60) }
+
+// page returns the nth page.
+func (r *ring) page(n uint64) *page { return &r.pages[n%uint64(len(r.pages))] }
+
+// holds reports whether the entry that stood at the position is still there.
+func (r *ring) holds(at uint64) bool { return at>>r.shift >= r.oldest }
+
+// remember appends an entry. An oversized decision is not kept.
 func (r *ring) remember(k repeatKey, text []byte, now time.Time, window time.Duration) {
-	need := uint64(entryHead + len(text))
-	if need > uint64(r.limit)/4 {
+	need := entryHead + len(text)
+	if need > r.size {
 		return
 	}
-	for r.full(need, now, window) {
-		r.grow()
+	if r.used+need > r.size {
+		r.turn(now, window)
 	}
-	r.append(k, text, now.UnixNano())
-}
-
-// full reports whether an entry within the window would be lost for want of room that may be had.
-func (r *ring) full(need uint64, now time.Time, window time.Duration) bool {
-	size := uint64(len(r.bytes))
-	if len(r.bytes)*2 > r.limit {
-		return false
+	at, bucket, back, kinds := r.latest<<r.shift|uint64(r.used), r.bucket(k), uint32(0), k.kind()
+	if last := *bucket & standsAt; r.holds(last) {
+		back, kinds = uint32(at-last), kinds|*bucket&^standsAt
 	}
-	if need > size/4 {
-		return true
-	}
-	oldest, ok := r.oldest()
-	return ok && r.head+2*need-r.tail > size && now.UnixNano()-oldest < int64(window)
-}
-
-// oldest is the time of the oldest entry, where there is one.
-func (r *ring) oldest() (at int64, ok bool) {
-	if b := r.entry(); b != nil {
-		return int64(binary.LittleEndian.Uint64(b[entryTime:])), true
-	}
-	return 0, false
-}
-
-// entry returns the oldest entry, and what is behind it; nil where there is none. The tail is moved
-// over what stands before it.
-func (r *ring) entry() []byte {
-	size := uint64(len(r.bytes))
-	for r.tail < r.head {
-		b := r.bytes[r.tail%size:]
-		if len(b) >= entryHead && binary.LittleEndian.Uint32(b[entryLength:]) != skipRest {
-			return b
-		}
-		r.tail += uint64(len(b))
-	}
-	return nil
-}
-
-// drop lets the oldest entry go.
-func (r *ring) drop() {
-	if b := r.entry(); b != nil {
-		r.tail += entryHead + uint64(binary.LittleEndian.Uint32(b[entryLength:]))
-	}
-}
-
-// grow doubles the ring.
-func (r *ring) grow() {
-	old := *r
-	r.empty(2 * len(old.bytes))
-	for b := old.entry(); b != nil; b = old.entry() {
-		key := repeatKey{binary.LittleEndian.Uint64(b[entryKey:]), binary.LittleEndian.Uint64(b[entryKey+8:])}
-		length := binary.LittleEndian.Uint32(b[entryLength:])
-		r.append(key, b[entryHead:entryHead+length], int64(binary.LittleEndian.Uint64(b[entryTime:])))
-		old.drop()
-	}
-}
-
-func (r *ring) append(k repeatKey, text []byte, at int64) {
-	size, need := uint64(len(r.bytes)), uint64(entryHead+len(text))
-	if rest := size - r.head%size; rest < need {
-		r.makeRoom(rest)
-		if rest >= entryHead {
-			binary.LittleEndian.PutUint32(r.bytes[r.head%size+entryLength:], skipRest)
-		}
-		r.head += rest
-	}
-	r.makeRoom(need)
-	bucket := r.bucket(k)
-	back := uint32(0)
-	if *bucket >= r.tail && *bucket != 0 { // else nothing before it is left
-		back = uint32(r.head - *bucket)
-	}
-	b := r.bytes[r.head%size:]
+	*bucket = at | kinds
+	p := r.page(r.latest)
+	p.ended = now.UnixNano()
+	b := p.bytes[r.used:]
 	binary.LittleEndian.PutUint64(b[entryKey:], k[0])
 	binary.LittleEndian.PutUint64(b[entryKey+8:], k[1])
-	binary.LittleEndian.PutUint64(b[entryTime:], uint64(at))
+	binary.LittleEndian.PutUint64(b[entryTime:], uint64(p.ended))
 	binary.LittleEndian.PutUint32(b[entryBack:], back)
-	binary.LittleEndian.PutUint32(b[entryLength:], uint32(len(text)))
 	copy(b[entryHead:], text)
-	*bucket = r.head
-	r.head += need
+	r.used += need
 }
 
-// makeRoom drops the oldest entries until need bytes from head on are free.
-func (r *ring) makeRoom(need uint64) {
-	for r.head+need-r.tail > uint64(len(r.bytes)) {
-		r.drop()
+// turn begins the next page, in the memory of the oldest one where that is out of the window or the
+// limit is reached.
+func (r *ring) turn(now time.Time, window time.Duration) {
+	var bytes []byte
+	if old, held := r.page(r.oldest), r.latest-r.oldest+1; held == uint64(len(r.pages)) || held > 0 && now.UnixNano()-old.ended > int64(window) {
+		bytes, old.bytes = old.bytes, nil
+		r.oldest++
+	} else {
+		bytes = make([]byte, r.size)
 	}
+	r.latest++
+	r.page(r.latest).bytes, r.used = bytes, 0
 }
 
 // recall fills d with what is remembered of k, if that is within the window.
 func (r *ring) recall(k repeatKey, d *schema.Decision, now time.Time, window time.Duration) bool {
-	for at := *r.bucket(k); at >= r.tail && at != 0; {
-		b := r.bytes[at%uint64(len(r.bytes)):]
+	head := *r.bucket(k)
+	if head&k.kind() == 0 {
+		return false
+	}
+	for at := head & standsAt; r.holds(at); {
+		b := r.page(at >> r.shift).bytes[at&uint64(r.size-1):]
 		if binary.LittleEndian.Uint64(b[entryKey:]) == k[0] && binary.LittleEndian.Uint64(b[entryKey+8:]) == k[1] {
 			if now.UnixNano()-int64(binary.LittleEndian.Uint64(b[entryTime:])) > int64(window) {
 				return false
 			}
-			length := binary.LittleEndian.Uint32(b[entryLength:])
-			readDecision(b[entryHead:entryHead+length], d)
+			readDecision(b[entryHead:], d)
 			return true
 		}
 		back := uint64(binary.LittleEndian.Uint32(b[entryBack:]))
