@@ -1,9 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"hash/maphash"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -65,26 +66,32 @@ func (w *watcher) run(ctx context.Context, reload func(cause string)) {
 	}
 }
 
-// fileWatch tells when a file has new content that is no longer being written.
+// fileWatch tells when a file has new content that is no longer being written. It keeps the content's
+// hash alone: a configuration may be of many megabytes.
 type fileWatch struct {
 	name        string
-	seen, taken []byte // the content at the last look; the content last acted on
+	hash        maphash.Hash
+	seen, taken uint64 // of the content at the last look; of the content last acted on
 }
 
-func (w *fileWatch) read() []byte {
-	b, err := os.ReadFile(w.name)
+func (w *fileWatch) read() uint64 {
+	f, err := os.Open(w.name)
 	if err != nil {
 		return w.taken // being replaced: look again
 	}
-	return b
+	defer f.Close()
+	w.hash.Reset()
+	if _, err := io.Copy(&w.hash, f); err != nil {
+		return w.taken
+	}
+	return w.hash.Sum64()
 }
 
 func (w *fileWatch) settled() bool {
 	now := w.read()
-	changed := !bytes.Equal(now, w.taken)
-	same := bytes.Equal(now, w.seen)
+	same := now == w.seen
 	w.seen = now
-	if changed && same {
+	if now != w.taken && same {
 		w.taken = now
 		return true
 	}

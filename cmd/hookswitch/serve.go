@@ -106,7 +106,9 @@ func (s *service) reload(name, cause string) {
 	if s.history != nil {
 		s.history.Apply(cfg.Callers)
 	}
-	s.decisions.Mask(cfg.Log.MaskNumbers)
+	if s.decisions != nil {
+		s.decisions.Mask(cfg.Log.MaskNumbers)
+	}
 	if level, err := zap.ParseAtomicLevel(cfg.Log.Level); err == nil {
 		s.level.SetLevel(level.Level())
 	}

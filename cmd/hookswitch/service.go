@@ -33,7 +33,7 @@ type service struct {
 	registry  *prometheus.Registry
 	store     store.Store // nil for none
 	client    *hookclient.Client
-	decisions *admin.Decisions
+	decisions *admin.Decisions // nil while no token is configured, so that nobody could ask
 	history   *history.History // nil without a store
 	router    *router.Router
 	notify    *notify.Notify
@@ -54,7 +54,7 @@ type service struct {
 // newService wires everything that one configuration asks for. What is in the store is taken up by
 // start.
 func newService(cfg *schema.Config) (s *service, err error) {
-	s = &service{readings: 1, end: func() {}, tracing: func() {}, decisions: admin.NewDecisions(), registry: prometheus.NewRegistry()}
+	s = &service{readings: 1, end: func() {}, tracing: func() {}, registry: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -81,7 +81,7 @@ func newService(cfg *schema.Config) (s *service, err error) {
 	if err := s.control.SetFile(cfg); err != nil {
 		return s, err
 	}
-	if len(cfg.Admin.Tokens) > 0 {
+	if s.decisions != nil {
 		if err := s.newAdmin(cfg); err != nil {
 			return s, err
 		}
@@ -121,7 +121,10 @@ func (s *service) newDeciders(cfg *schema.Config) error {
 		}
 		o.Memory, n.Memory = s.history, s.history
 	}
-	s.decisions.Mask(cfg.Log.MaskNumbers)
+	if len(cfg.Admin.Tokens) > 0 {
+		s.decisions = admin.NewDecisions()
+		s.decisions.Mask(cfg.Log.MaskNumbers)
+	}
 	s.router = newRouter(s.client, o)
 	s.notify = notify.New(n)
 	return nil
@@ -129,7 +132,9 @@ func (s *service) newDeciders(cfg *schema.Config) error {
 
 // observe is told of every decision.
 func (s *service) observe(call *schema.Call, d *schema.Decision) {
-	s.decisions.Observe(call, d)
+	if s.decisions != nil {
+		s.decisions.Observe(call, d)
+	}
 	s.notify.Emit(call, d)
 }
 
@@ -140,7 +145,7 @@ func (s *service) newDoors(cfg *schema.Config) (err error) {
 		Registerer: s.registry, Gatherer: s.registry, Now: time.Now,
 		Events: s.notify, ProjectOf: s.router.ProjectOf,
 	}
-	if len(cfg.Admin.Tokens) > 0 {
+	if s.decisions != nil {
 		o.Watching = s.decisions.Watching
 	}
 	if s.history != nil {
