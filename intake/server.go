@@ -133,7 +133,9 @@ func (s *Server) newFastHTTP(in schema.Intake) *fasthttp.Server {
 		LazyRequestTime: true,
 		// conns holds max_connections; this only sizes the worker pool, with room for connections
 		// that are closed and whose worker is not back yet.
-		Concurrency:                  2 * in.MaxConns,
+		Concurrency: 2 * in.MaxConns,
+		// When all PBXes reconnect at once there are for a moment two goroutines to each connection.
+		MaxIdleWorkerDuration:        time.Second,
 		DisablePreParseMultipartForm: true,
 		SecureErrorLogMessage:        true, // else it logs headers, the token's among them
 		Logger:                       debugLog{s.log},
