@@ -220,9 +220,9 @@ func fillDisk(dir string) {
 	}
 	got := fill()
 	check("a full disk", got == schema.EventNoSpace && len(accepted) > 10, acceptances[got], len(accepted))
-	for range 20 {
-		got = b.Accept(context.Background(), event("refused", schema.Custom{Name: "big", Value: big}), "")
-		check("still full", got == schema.EventNoSpace || got == schema.EventAccepted, acceptances[got])
+	for range 20 { // what is tried again meanwhile makes room now and then
+		got = fill()
+		check("still full", got == schema.EventNoSpace, acceptances[got])
 	}
 	r.on("/", nil) // the receiver is well again; the disk is not
 	time.Sleep(time.Second)
