@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -156,15 +157,24 @@ func (c *conn) setState(state fasthttp.ConnState) {
 // come at once has patience from here on. A connection waits for its idle time at least, and at most
 // an eighth longer, so that few answers have to set a deadline.
 func (c *conn) Read(b []byte) (int, error) {
-	switch earliest := c.wrote.Add(c.all.idle); {
-	case c.timed:
-	case c.busy:
-		c.timed = true
-		c.readUntil(time.Now().Add(c.all.patience))
-	case c.readBy.Before(earliest) || c.readBy.After(earliest.Add(c.all.idle/8)):
-		c.readUntil(earliest.Add(c.all.idle / 8))
+	if !c.timed {
+		c.readNext()
 	}
 	return c.Conn.Read(b)
+}
+
+func (c *conn) readNext() {
+	if c.busy {
+		c.timed = true
+		c.readUntil(time.Now().Add(c.all.patience))
+		return
+	}
+	if earliest := c.wrote.Add(c.all.idle); c.readBy.Before(earliest) || c.readBy.After(earliest.Add(c.all.idle/8)) {
+		c.readUntil(earliest.Add(c.all.idle / 8))
+	}
+	// Others' turn: under load the next request is often there by then, and the read need not fail first
+	// and wait.
+	runtime.Gosched()
 }
 
 func (c *conn) readUntil(t time.Time) {

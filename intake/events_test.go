@@ -227,7 +227,7 @@ func TestEventsOutliveTheirRequest(t *testing.T) {
 // readEventFrom reads one event as the handler does.
 func readEventFrom(s *Server, query, contentType string, body []byte) (*schema.Event, *fault) {
 	ctx := newContext("POST", query, contentType, body)
-	q := &question{event: true, fixed: true}
+	q := &question{asked: asked{event: true, fixed: true}}
 	q.call.At = noon
 	e, _, f := s.readEvent(ctx, q)
 	return e, f

@@ -128,7 +128,7 @@ func TestDecisionsAreWrittenInEveryDialect(t *testing.T) {
 		"no-steps": {Project: "1001", Source: schema.SourceFallback, Reason: schema.ReasonInternal, Schema: "1"},
 	} {
 		copy(d.ID[:], "01JNAVMH0000000000000000AA")
-		q := &question{rpc: envelope{id: []byte(`"id-1"`)}}
+		q := &question{asked: asked{rpc: envelope{id: []byte(`"id-1"`)}}}
 		for f := range formatCount {
 			golden(t, filepath.Join("testdata", formatNames[f], "decisions", name+".golden"), string(dialects[f].decision(nil, q, &d)))
 		}

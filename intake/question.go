@@ -17,7 +17,13 @@ import (
 type question struct {
 	call     schema.Call
 	decision schema.Decision
+	asked
+	// scratch holds decoded names and values on their way into call, out the answer.
+	scratch, out []byte
+}
 
+// asked is what a question says besides the call.
+type asked struct {
 	format format
 	// stated: the asker named the format. fixed: by path or envelope, which no parameter overrides.
 	stated, fixed bool
@@ -30,9 +36,6 @@ type question struct {
 	event, cdr bool
 	// publicURL is the setting of that name.
 	publicURL string
-
-	// scratch holds decoded names and values on their way into call, out the answer.
-	scratch, out []byte
 }
 
 // What a question may hold. Beyond these it is refused, with the parameter's name.
@@ -45,7 +48,7 @@ const (
 func (q *question) reset() {
 	q.call.Reset()
 	q.decision.Reset()
-	*q = question{call: q.call, decision: q.decision, scratch: small(q.scratch), out: small(q.out)}
+	q.asked, q.scratch, q.out = asked{}, small(q.scratch), small(q.out)
 }
 
 // small empties a buffer for reuse, unless one unusual request made it large.

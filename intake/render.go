@@ -10,7 +10,7 @@ func Render(name string, call *schema.Call, d *schema.Decision) (contentType str
 		return "", nil, false
 	}
 	dialect := &dialects[f]
-	q := &question{call: *call, format: f}
+	q := &question{call: *call, asked: asked{format: f}}
 	if d.NotFound {
 		return dialect.contentType, dialect.fault(nil, q, notFound()), true
 	}
