@@ -122,6 +122,7 @@ type visit struct {
 // Handle answers one request: it is the fasthttp handler of everything outside /api/.
 func (c *Console) Handle(http *fasthttp.RequestCtx) {
 	v := &visit{Console: c, http: http}
+	defer v.skip()
 	defer v.recovered()
 	v.secure()
 	v.lang = c.texts.choose(string(http.Request.Header.Cookie(langCookie)), string(http.Request.Header.Peek("Accept-Language")))
@@ -160,14 +161,12 @@ func (v *visit) serve() error {
 				return err
 			}
 		}
-		if !r.open {
-			if v.session == nil {
-				return v.toTheDoor()
-			}
-			if method == "POST" {
-				if err := v.checkForm(); err != nil {
-					return err
-				}
+		if !r.open && v.session == nil {
+			return v.toTheDoor()
+		}
+		if method == "POST" {
+			if err := v.takePosted(r.open); err != nil {
+				return err
 			}
 		}
 		return r.handle(v)
@@ -176,6 +175,17 @@ func (v *visit) serve() error {
 		return fault{status: fasthttp.StatusMethodNotAllowed, key: "fault.method"}
 	}
 	return fault{status: fasthttp.StatusNotFound, key: "fault.not_found"}
+}
+
+// takePosted reads a form, and refuses one that is not of the session where there has to be one.
+func (v *visit) takePosted(open bool) error {
+	if open {
+		return v.takeForm(maxOpenForm)
+	}
+	if err := v.takeForm(maxForm); err != nil {
+		return err
+	}
+	return v.checkForm()
 }
 
 // match compares a path with a pattern, and returns what each {name} stands for.
