@@ -60,17 +60,17 @@ func (c *Client) Prepare(p *schema.Project, h *schema.Hook) (*Hook, error) {
 	}
 	hook := &Hook{conf: h, reader: newReader(h, p.Destinations.Region)}
 	if hook.primary, err = c.newTarget(p, h, h.URL, loc, secured); err != nil {
-		return nil, fmt.Errorf("url: %w", err)
+		return nil, err
 	}
 	if h.FallbackURL != "" {
 		if hook.fallback, err = c.newTarget(p, h, h.FallbackURL, loc, secured); err != nil {
-			return nil, fmt.Errorf("fallback_url: %w", err)
+			return nil, renamed(err, map[string]string{"url": "fallback_url"})
 		}
 	}
 	if h.Breaker.ProbeURL != "" {
 		probing := &schema.Hook{Method: "GET", Send: "raw", Headers: h.Headers, Auth: h.Auth, MaxAnswer: h.MaxAnswer}
 		if hook.probe, err = c.newTarget(p, probing, h.Breaker.ProbeURL, loc, secured); err != nil {
-			return nil, fmt.Errorf("breaker.probe_url: %w", err)
+			return nil, renamed(err, map[string]string{"url": "breaker.probe_url"})
 		}
 	}
 	return hook, nil
@@ -123,17 +123,17 @@ func tlsConfig(t schema.TLS) (*tls.Config, error) {
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
+			return nil, at("tls.ca", err)
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: %s holds no PEM certificate", t.CA)
+			return nil, at("tls.ca", fmt.Errorf("%s holds no PEM certificate", t.CA))
 		}
 	}
 	if t.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 		if err != nil {
-			return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
+			return nil, at("tls.cert and tls.key", err)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
@@ -146,7 +146,7 @@ func location(names ...string) (*time.Location, error) {
 		if name != "" {
 			loc, err := time.LoadLocation(name)
 			if err != nil {
-				return nil, fmt.Errorf("tz: %w", err)
+				return nil, at("tz", err)
 			}
 			return loc, nil
 		}

@@ -2,6 +2,7 @@ package hookclient
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -24,7 +25,7 @@ func (t *target) exchange(pool *pool, req *request, a *schema.Answer, now, deadl
 		a.At = time.Now()
 		return resp, err
 	}
-	resp, err = t.converse(c, req, a, deadline)
+	resp, err = t.converse(c, req, a, now, deadline)
 	if a.At = time.Now(); err == nil && resp.reusable {
 		pool.put(c, a.At)
 	} else {
@@ -34,8 +35,8 @@ func (t *target) exchange(pool *pool, req *request, a *schema.Answer, now, deadl
 }
 
 // converse writes req to c and reads the answer.
-func (t *target) converse(c *conn, req *request, a *schema.Answer, deadline time.Time) (resp response, err error) {
-	if err := c.SetDeadline(deadline); err != nil {
+func (t *target) converse(c *conn, req *request, a *schema.Answer, now, deadline time.Time) (resp response, err error) {
+	if err := c.begin(now, deadline); err != nil {
 		return resp, err
 	}
 	_, unsent := c.Write(req.raw)
@@ -51,6 +52,9 @@ func (t *target) converse(c *conn, req *request, a *schema.Answer, deadline time
 }
 
 // conn is a connection to a webhook: TCP, or TLS over it.
+//
+// A deadline is set on it only when there is something to wait for: setting one costs as much as reading
+// an answer that is there already.
 type conn struct {
 	net.Conn
 	tcp  *net.TCPConn
@@ -58,6 +62,14 @@ type conn struct {
 	look func(fd uintptr) // c.peek, bound once, so that looking allocates nothing
 	open bool             // what look found
 	used time.Time        // when the last answer was complete
+
+	deadline time.Time // of the request under way
+	set      time.Time // the one that is set, of this request or of an earlier one
+	// What receive, bound once, reads into, and what came of it.
+	receive func(fd uintptr) bool
+	into    []byte
+	got     int
+	err     error
 }
 
 func newConn(tcp *net.TCPConn) (*conn, error) {
@@ -66,8 +78,82 @@ func newConn(tcp *net.TCPConn) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: tcp, tcp: tcp, raw: raw}
-	c.look = c.peek
+	c.look, c.receive = c.peek, c.tryRead
 	return c, nil
+}
+
+// begin says by when a request and its answer must have gone over the connection. A deadline that is set
+// already may stand until there is something to wait for, where it is neither over nor later.
+func (c *conn) begin(now, deadline time.Time) error {
+	c.deadline = deadline
+	if c.Conn == net.Conn(c.tcp) && c.set.After(now) && !c.set.After(deadline) {
+		return nil
+	}
+	return c.arm()
+}
+
+// arm sets the deadline of the request under way.
+func (c *conn) arm() error {
+	c.set = c.deadline
+	return c.SetDeadline(c.deadline)
+}
+
+// armed reports that the deadline that is set is the request's own.
+func (c *conn) armed() bool { return c.set == c.deadline }
+
+// Write sends a request. Where a deadline of before strikes it goes on with its own.
+func (c *conn) Write(b []byte) (n int, err error) {
+	n, err = c.Conn.Write(b)
+	if err != nil && !c.armed() && isTimeout(err) {
+		if err = c.arm(); err == nil {
+			var rest int
+			rest, err = c.Conn.Write(b[n:])
+			n += rest
+		}
+	}
+	return n, err
+}
+
+// Read reads of the answer what has come, and waits, until the deadline, where nothing has.
+func (c *conn) Read(b []byte) (int, error) {
+	if c.armed() {
+		return c.Conn.Read(b)
+	}
+	c.into = b
+	err := c.raw.Read(c.receive)
+	c.into = nil
+	if err == nil {
+		return c.got, c.err
+	}
+	if c.armed() || !isTimeout(err) {
+		return 0, err
+	}
+	// A deadline of before struck.
+	if err := c.arm(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
+}
+
+// tryRead reads what there is; false means that there is nothing yet.
+func (c *conn) tryRead(fd uintptr) bool {
+	n, err := syscall.Read(int(fd), c.into)
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), c.into)
+	}
+	c.got, c.err = max(n, 0), nil
+	switch {
+	case err == syscall.EAGAIN:
+		if !c.armed() {
+			c.err = c.arm()
+		}
+		return c.err != nil
+	case err != nil:
+		c.err = os.NewSyscallError("read", err)
+	case n == 0:
+		c.err = io.EOF
+	}
+	return true
 }
 
 // pauseChecked is the pause after which a kept connection is looked at before it is used again.

@@ -1,6 +1,7 @@
 package hookclient
 
 import (
+	"errors"
 	"fmt"
 
 	"hookswitch/schema"
@@ -106,15 +107,15 @@ type compiler struct {
 func (c *compiler) rules(rules []schema.ParamRule, path, where string) ([]field, error) {
 	var fields []field
 	for i := range rules {
-		rule, at := &rules[i], fmt.Sprintf("%s[%d]", where, i)
+		rule, place := &rules[i], fmt.Sprintf("%s[%d]", where, i)
 		if rule.Name == "" {
-			return nil, fmt.Errorf("%s.name: empty; want the name to send the parameter under", at)
+			return nil, at(place+".name", errors.New("empty; want the name to send the parameter under"))
 		}
 		name := rule.Name
 		if path != "" {
 			name = c.style.under(path, rule.Name)
 		}
-		compiled, err := c.rule(rule, name, at)
+		compiled, err := c.rule(rule, name, place)
 		if err != nil {
 			return nil, err
 		}
@@ -123,10 +124,10 @@ func (c *compiler) rules(rules []schema.ParamRule, path, where string) ([]field,
 	return fields, nil
 }
 
-func (c *compiler) rule(rule *schema.ParamRule, name, at string) ([]field, error) {
+func (c *compiler) rule(rule *schema.ParamRule, name, place string) ([]field, error) {
 	switch {
 	case len(rule.Object) > 0:
-		fields, err := c.rules(rule.Object, name, at+".object")
+		fields, err := c.rules(rule.Object, name, place+".object")
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +135,7 @@ func (c *compiler) rule(rule *schema.ParamRule, name, at string) ([]field, error
 	case len(rule.List) > 0:
 		fields := make([]field, 0, len(rule.List))
 		for _, param := range rule.List {
-			v, err := c.value(rule, at)
+			v, err := c.value(rule, place)
 			if err != nil {
 				return nil, err
 			}
@@ -143,30 +144,30 @@ func (c *compiler) rule(rule *schema.ParamRule, name, at string) ([]field, error
 		}
 		return wrapped(fields, c.style.list, name), nil
 	}
-	v, err := c.value(rule, at)
+	v, err := c.value(rule, place)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case rule.Value != nil:
 		if v.text, err = schema.ParseTemplate(*rule.Value); err != nil {
-			return nil, fmt.Errorf("%s.value: %w", at, err)
+			return nil, at(place+".value", err)
 		}
 	case rule.Param != "":
 		v.tag = schema.NamedTag(rule.Param)
 	default:
-		return nil, fmt.Errorf("%s: nothing says what to send; want one of param, value, list and object", at)
+		return nil, at(place, errors.New("nothing says what to send; want one of param, value, list and object"))
 	}
 	return []field{c.field(c.style.open, name, v)}, nil
 }
 
 // value is what a rule says of its values, wherever they come from.
-func (c *compiler) value(rule *schema.ParamRule, at string) (v value, err error) {
+func (c *compiler) value(rule *schema.ParamRule, place string) (v value, err error) {
 	if v.hash, err = hashNamed(rule.Hash); err != nil {
-		return v, fmt.Errorf("%s.%w", at, err)
+		return v, at(place+".hash", err)
 	}
 	if v.layout, err = dateLayout(rule.DateFormat, c.layout); err != nil {
-		return v, fmt.Errorf("%s.%w", at, err)
+		return v, at(place+".date_format", err)
 	}
 	return v, nil
 }

@@ -49,7 +49,7 @@ func hashNamed(name string) (hashKind, error) {
 	case "sha256":
 		return hashSHA256, nil
 	}
-	return noHash, fmt.Errorf("hash: found %q; want md5, crc32, sha1 or sha256", name)
+	return noHash, fmt.Errorf("found %q; want md5, crc32, sha1 or sha256", name)
 }
 
 // appendSum appends the digest of what b holds from start on, in its place: lower-case hex, CRC-32
@@ -176,7 +176,7 @@ func dateLayout(format, otherwise string) (string, error) {
 		case known:
 			layout.WriteString(goes)
 		case c|0x20 >= 'a' && c|0x20 <= 'z':
-			return "", fmt.Errorf("date_format: letter %q in %q; want Go's layout (2006-01-02 15:04:05), PHP's (Y-m-d H:i:s) or unix", c, format)
+			return "", fmt.Errorf("letter %q in %q; want Go's layout (2006-01-02 15:04:05), PHP's (Y-m-d H:i:s) or unix", c, format)
 		default:
 			layout.WriteByte(c)
 		}

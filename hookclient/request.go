@@ -60,14 +60,14 @@ func newBuilder(h *schema.Hook, rawURL string, loc *time.Location) (*builder, er
 	}
 	err := b.address.read(rawURL)
 	if err != nil {
-		return nil, err
+		return nil, at("url", err)
 	}
 	if b.layout, err = dateLayout(h.DateFormat, defaultLayout); err != nil {
-		return nil, err
+		return nil, at("date_format", err)
 	}
 	b.method = strings.ToUpper(h.Method)
 	if !slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, b.method) {
-		return nil, fmt.Errorf("method: found %q; want GET, POST, PUT, PATCH or DELETE", h.Method)
+		return nil, at("method", fmt.Errorf("found %q; want GET, POST, PUT, PATCH or DELETE", h.Method))
 	}
 	contentType, err := b.shape(h, b.method)
 	if err != nil {
@@ -83,7 +83,7 @@ func newBuilder(h *schema.Hook, rawURL string, loc *time.Location) (*builder, er
 	// The longest first: one may be part of another.
 	slices.SortFunc(b.secrets, func(x, y string) int { return len(y) - len(x) })
 	b.signer, err = newSigner(h.Sign, h.Sign2)
-	return b, err
+	return b, at("sign", err)
 }
 
 // shape settles where the parameters go and what stands around them. It returns the content type
@@ -114,7 +114,7 @@ func (b *builder) shape(h *schema.Hook, method string) (contentType string, err 
 		contentType = "application/json"
 	case "json-rpc":
 		if h.RPCMethod == "" {
-			return "", errors.New("rpc_method: empty; want the method to call")
+			return "", at("rpc_method", errors.New("empty; want the method to call"))
 		}
 		b.rpc, b.params.style = true, &jsonStyle
 		b.head = `{"jsonrpc":"2.0","method":"` + string(appendJSON(nil, h.RPCMethod)) + `","params":`
@@ -135,7 +135,7 @@ func (b *builder) shape(h *schema.Hook, method string) (contentType string, err 
 		}
 		contentType = "text/plain; charset=utf-8"
 	default:
-		return "", fmt.Errorf("send: found %q; want http, headers, json, json-rpc, form, xml or raw", h.Send)
+		return "", at("send", fmt.Errorf("found %q; want http, headers, json, json-rpc, form, xml or raw", h.Send))
 	}
 	return b.readTemplate(h, contentType)
 }
@@ -144,7 +144,7 @@ func noTemplate(h *schema.Hook) error {
 	if h.Body == "" {
 		return nil
 	}
-	return fmt.Errorf("body: %s with send %s has no body; want json, form, xml or raw", h.Method, h.Send)
+	return at("body", fmt.Errorf("%s with send %s has no body; want json, form, xml or raw", h.Method, h.Send))
 }
 
 // readTemplate puts the hook's own body, where it has one, in the parameters' place.
@@ -175,7 +175,7 @@ func (b *builder) readTemplate(h *schema.Hook, implied string) (contentType stri
 	}
 	b.place = nowhere
 	if b.template, err = readBody(h.Body, escapedFor); err != nil {
-		return "", fmt.Errorf("body: %w", err)
+		return "", at("body", err)
 	}
 	return contentType, nil
 }

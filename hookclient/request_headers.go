@@ -72,7 +72,7 @@ func headersOf(h *schema.Hook, user *url.Userinfo, contentType string) (headerLi
 	slices.Sort(names)
 	for _, name := range names {
 		if name == "" || string(appendHeaderName(nil, name)) != name || isFraming(name) {
-			return nil, fmt.Errorf("headers: %q cannot be sent; want a header's name, and none that says where a request ends", name)
+			return nil, at("headers", fmt.Errorf("%q cannot be sent; want a header's name, and none that says where a request ends", name))
 		}
 		if value := h.Headers[name].Reveal(); value != "" {
 			list = list.set(headerLine{name: name, value: value, configured: true})
@@ -89,7 +89,7 @@ func authorization(auth schema.Auth, user *url.Userinfo) (string, error) {
 	basic, bearer := auth.Basic, auth.Bearer.Reveal()
 	switch {
 	case basic != nil && bearer != "":
-		return "", errors.New("auth: found basic and bearer; want one of them")
+		return "", at("auth", errors.New("found basic and bearer; want one of them"))
 	case bearer != "":
 		return "Bearer " + bearer, nil
 	case basic == nil && user != nil:
@@ -99,7 +99,7 @@ func authorization(auth schema.Auth, user *url.Userinfo) (string, error) {
 		return "", nil
 	}
 	if strings.Contains(basic.User, ":") {
-		return "", fmt.Errorf("auth.basic.user: found %q; want no colon in it (RFC 7617, 2)", basic.User)
+		return "", at("auth.basic.user", fmt.Errorf("found %q; want no colon in it (RFC 7617, 2)", basic.User))
 	}
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(basic.User+":"+basic.Password.Reveal())), nil
 }
@@ -121,7 +121,7 @@ func compileHeaders(list headerList, host string) (fixed string, tagged []tagged
 		ps := pieces{{literal: line.value}}
 		if line.configured {
 			if ps, err = pieceTogether(line.value, appendHeaderText); err != nil {
-				return "", nil, fmt.Errorf("headers.%s: %w", line.name, err)
+				return "", nil, at("headers."+line.name, err)
 			}
 		}
 		text, literal := ps.literal()
@@ -129,7 +129,7 @@ func compileHeaders(list headerList, host string) (fixed string, tagged []tagged
 		case literal:
 			b = appendHeaderLine(b, line.name, text)
 		case strings.EqualFold(line.name, "Host"):
-			return "", nil, errors.New("headers.Host: found a tag; want one host for all calls")
+			return "", nil, at("headers.Host", errors.New("found a tag; want one host for all calls"))
 		default:
 			tagged = append(tagged, taggedHeader{line.name, ps})
 		}

@@ -2,7 +2,6 @@ package hookclient
 
 import (
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"slices"
 	"strconv"
@@ -41,7 +40,7 @@ func (c *Client) PrepareWebhook(p *schema.Project, w *schema.Webhook) (*Webhook,
 	}
 	t, err := c.newTarget(p, h, w.URL, loc, secured)
 	if err != nil {
-		return nil, err
+		return nil, renamed(err, map[string]string{"body": "template", "send": "body"}) // as requestsOf has them
 	}
 	wh := &Webhook{target: t, decoder: newDecoder(w.MaxAnswer), short: w.TypeStyle == "short", apart: map[string]bool{}}
 	// A delivery is signed under its own id, and with the time of the attempt: see Send.
@@ -76,13 +75,13 @@ func requestsOf(w *schema.Webhook) (*schema.Hook, error) {
 	case "json":
 		if _, err := readJSONBody(w.Template); err != nil {
 			if strings.HasPrefix(strings.TrimSpace(w.Template), "{") || strings.HasPrefix(strings.TrimSpace(w.Template), "[") {
-				return nil, fmt.Errorf("template: %w", err)
+				return nil, at("template", err)
 			}
 			h.Send = "raw" // the documented requests have a word for a template, and no JSON
 		}
 	case "xml":
 		if _, err := readXMLBody(w.Template); err != nil {
-			return nil, fmt.Errorf("template: %w", err)
+			return nil, at("template", err)
 		}
 	}
 	return h, nil

@@ -58,7 +58,7 @@ func signatureKey(secret schema.Secret) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil || len(key) == 0 {
 		// The cause would quote the secret.
-		return nil, errors.New("sign: what follows whsec_ is not base64; want the secret as it was handed out")
+		return nil, errors.New("what follows whsec_ is not base64; want the secret as it was handed out")
 	}
 	return key, nil
 }

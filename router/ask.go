@@ -65,11 +65,12 @@ func (w *walk) consult(h *hook, a *schema.Answer) {
 	before := len(a.Attempts)
 	asked := h.breaker.run(now, func() error {
 		w.recall(h)
-		a.At = time.Time{}
+		a.At = w.now
 		h.asker.Ask(w.call, deadline, a)
-		if w.now = a.At; a.At.IsZero() {
-			w.now = time.Now()
+		if a.At == w.now { // it did not say
+			a.At = time.Now()
 		}
+		w.now = a.At
 		took := w.now.Sub(now)
 		h.metrics.asked(a.Reason, len(a.Attempts)-before, took)
 		switch {

@@ -42,7 +42,8 @@ func (w *walk) recall(h *hook) {
 	if r.Caller = w.caller(); r.Caller == "" {
 		return
 	}
-	w.r.opts.Memory.Recall(&r, w.deadline(time.Now(), h.conf.RequestTimeout))
+	w.r.opts.Memory.Recall(&r, w.deadline(w.now, h.conf.RequestTimeout))
+	w.now = time.Now()
 	if r.WantCalls {
 		w.recalledCalls = true
 		w.r.recalls.count(w, recallCalls, r.CallsResult)

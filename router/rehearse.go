@@ -42,6 +42,7 @@ func (w *walk) rehearse(h *hook, deadline time.Time, a *schema.Answer) {
 	case h.breaker.state(w.now) == "open":
 		a.Reason, a.Detail = schema.ReasonBreakerOpen, leftAlone
 	default:
+		a.At = w.now
 		h.asker.Ask(w.call, deadline, a)
 	}
 	w.now = time.Now()

@@ -22,7 +22,8 @@ import (
 // Asker asks one hook. hookclient.Hook is the one there is; the interface keeps the router off the
 // network. Many calls may ask at once.
 type Asker interface {
-	// Ask fills a with the hook's answer or a named failure, by the deadline.
+	// Ask fills a with the hook's answer or a named failure, by the deadline. a.At is the present
+	// instant, and then the one at which the outcome was known.
 	Ask(call *schema.Call, deadline time.Time, a *schema.Answer)
 	// Probe asks the hook's probe_url; nil means that the hook is well.
 	Probe(deadline time.Time) error

@@ -80,20 +80,6 @@ type hookSetup struct {
 	Region, TZ   string
 }
 
-// ProjectError says which project could not be made ready.
-type ProjectError struct {
-	ID  string
-	Err error
-}
-
-func (e *ProjectError) Error() string { return "project " + e.ID + ": " + e.Err.Error() }
-
-// Unwrap returns what is wrong with the project.
-func (e *ProjectError) Unwrap() error { return e.Err }
-
-// Project returns the project's id.
-func (e *ProjectError) Project() string { return e.ID }
-
 // build makes a table of cfg. A project that is the very same as in old, and in the same surroundings,
 // is taken over as it is; of one that has changed, the hooks that have not.
 func (r *Router) build(cfg *schema.Config, old *table) (*table, error) {
@@ -152,7 +138,7 @@ func (b *building) add(conf *schema.Project) error {
 	b.next.projects[conf.ID] = p
 	if err != nil {
 		b.next.retire(b.old)
-		return &ProjectError{ID: conf.ID, Err: err}
+		return &schema.ProjectError{ID: conf.ID, Err: err}
 	}
 	if p.fallback == nil {
 		p.fallback = b.next.fallback
