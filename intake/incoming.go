@@ -62,7 +62,7 @@ func (s *Server) ApplyIncoming(projects []*schema.Project) error {
 		for i := range p.Incoming {
 			l, err := newLink(p, &p.Incoming[i])
 			if err != nil {
-				return fmt.Errorf("project %s: incoming link %s: %w", p.ID, p.Incoming[i].ID, err)
+				return &schema.ProjectError{ID: p.ID, Err: fmt.Errorf("incoming link %s: %w", p.Incoming[i].ID, err)}
 			}
 			if was := old[l.name()]; was != nil {
 				l.rate = was.rate
@@ -70,7 +70,7 @@ func (s *Server) ApplyIncoming(projects []*schema.Project) error {
 			delete(old, l.name())
 			for _, sum := range p.Incoming[i].TokenSums() {
 				if other := next[sum]; other != nil && other != l {
-					return fmt.Errorf("project %s: incoming link %s: has the token of link %s of project %s; want one of its own", p.ID, l.conf.ID, other.conf.ID, other.project)
+					return &schema.ProjectError{ID: p.ID, Err: fmt.Errorf("incoming link %s: has the token of link %s of project %s; want one of its own", l.conf.ID, other.conf.ID, other.project)}
 				}
 				next[sum] = l
 			}

@@ -255,7 +255,7 @@ func TestEndpointsThatDoNotChangeAreKept(t *testing.T) {
 	eventually(t, "delivered", b.empty)
 	bad, three := r.URL+"/bad", webhook(3, r.URL+"/3")
 	b.wire.refuse.Store(&bad)
-	if err := b.Load(config(settings, three, webhook(4, bad))); err == nil || !strings.Contains(err.Error(), "project p, webhook 4: url: ") {
+	if err := b.Load(config(settings, three, webhook(4, bad))); err == nil || !strings.Contains(err.Error(), "project p: webhook 4: url: ") {
 		t.Errorf("got %v; want it to name the webhook", err)
 	}
 	prepared(4, 2) // what it had made is closed again, and the rest is as it was

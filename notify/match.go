@@ -55,14 +55,14 @@ func (n *Notify) build(cfg *schema.Config, old *table) (t *table, made []*target
 			known := old.targets[queue]
 			if known == nil || !reflect.DeepEqual(known.setup, same) {
 				if known, err = n.newTarget(conf, w, same); err != nil {
-					return nil, made, fmt.Errorf("project %s, webhook %d: %w", conf.ID, w.ID, err)
+					return nil, made, faulty(conf, w, err)
 				}
 				made = append(made, known)
 			}
 			t.targets[queue] = known
 			when, err := compile(w)
 			if err != nil {
-				return nil, made, fmt.Errorf("project %s, webhook %d: %w", conf.ID, w.ID, err)
+				return nil, made, faulty(conf, w, err)
 			}
 			if !w.Disabled {
 				p.events[w.Event] = append(p.events[w.Event], &subscription{w, queue, when})
@@ -70,6 +70,11 @@ func (n *Notify) build(cfg *schema.Config, old *table) (t *table, made []*target
 		}
 	}
 	return t, made, nil
+}
+
+// faulty says whose webhook can't be used, so that the others' can be loaded without that project.
+func faulty(p *schema.Project, w *schema.Webhook, err error) error {
+	return &schema.ProjectError{ID: p.ID, Err: fmt.Errorf("webhook %d: %w", w.ID, err)}
 }
 
 // calls are for conditions to look into.

@@ -84,7 +84,7 @@ func TestAConditionThatMeansNothingIsRefusedByName(t *testing.T) {
 		when []schema.Condition
 		want string
 	}{
-		{conditions("caller matches ("), "project p, webhook 1: when: caller: "},
+		{conditions("caller matches ("), "project p: webhook 1: when: caller: "},
 		{conditions("talktime gt lots"), `talktime: op gt: found "lots"; want a number`},
 		{conditions("caller like 5"), `found op "like"; want eq, ne`},
 		{[]schema.Condition{{Any: conditions("caller like")}}, "want eq, ne"},

@@ -39,6 +39,20 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// ProjectError says which project can't be made ready, though its values are sound one by one.
+type ProjectError struct {
+	ID  string
+	Err error
+}
+
+func (e *ProjectError) Error() string { return "project " + e.ID + ": " + e.Err.Error() }
+
+// Unwrap returns what is wrong with the project.
+func (e *ProjectError) Unwrap() error { return e.Err }
+
+// Project returns the project's id.
+func (e *ProjectError) Project() string { return e.ID }
+
 // path is the way from the document's root to a value: a mapping's key or a sequence's item, and
 // what that is part of. The nil path is the root itself.
 type path struct {
