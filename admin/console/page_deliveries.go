@@ -10,28 +10,6 @@ import (
 
 // The delivery log: what was sent to subscribers, what came back, and sending it again.
 
-// project returns the project that a page outside /p/ is about: the one asked for by its URL, the one
-// looked at last, the token's own, or the first there is. A chosen one that is gone is not kept.
-func (v *visit) project() (string, error) {
-	if asked := v.query("project"); asked != "" {
-		v.sessions.choose(v.session, asked)
-		return asked, nil
-	}
-	if chosen := v.sessions.chosen(v.session); chosen != "" {
-		return chosen, nil
-	}
-	var found paged
-	if err := v.get("", "/projects", url.Values{"per_page": {"1"}}, &found); err != nil {
-		return "", err
-	}
-	if len(found.Data) == 0 {
-		return "", nil
-	}
-	first := found.Data[0].Text("id")
-	v.sessions.choose(v.session, first)
-	return first, nil
-}
-
 var deliveryFilters = []string{"state", "event", "webhook", "callid"}
 
 // deliveries lists a project's deliveries, the newest first.
@@ -49,7 +27,7 @@ func (v *visit) deliveries() error {
 			q.Set(name, filter[name])
 		}
 	}
-	links := url.Values{}
+	links := url.Values{"project": {project}}
 	for name, value := range filter {
 		if value != "" {
 			links.Set(name, value)
@@ -126,7 +104,7 @@ func (v *visit) delivery() error {
 
 // replayOne sends one again, now.
 func (v *visit) replayOne() error {
-	project, err := v.project()
+	project, err := v.postedProject()
 	if err != nil {
 		return err
 	}
@@ -139,7 +117,7 @@ func (v *visit) replayOne() error {
 
 // replayFailed sends all that failed again: all of the project's, or a subscription's, or since a time.
 func (v *visit) replayFailed() error {
-	project, err := v.project()
+	project, err := v.postedProject()
 	if err != nil {
 		return err
 	}
@@ -153,5 +131,5 @@ func (v *visit) replayFailed() error {
 	if _, err := v.ask(ask{method: "POST", path: "/deliveries/replay", project: project, body: body}); err != nil {
 		return err
 	}
-	return v.redirect("/deliveries?done=replayed")
+	return v.redirect("/deliveries?done=replayed&project=" + url.QueryEscape(project))
 }

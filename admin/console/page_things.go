@@ -22,43 +22,13 @@ type paged struct {
 
 const listPage = 50
 
-// thing finds out which kind the path names, and notes the project that the visitor looks at.
+// thing finds out which kind and which project the path names.
 func (v *visit) thing() (kind, string, error) {
 	k, ok := kindNamed(v.args["kind"])
 	if !ok {
 		return k, "", fault{status: fasthttp.StatusNotFound, key: "fault.not_found"}
 	}
-	v.sessions.choose(v.session, v.args["project"])
 	return k, v.args["project"], nil
-}
-
-// projectSettings is what a page wants to know of a project besides its lists.
-type projectSettings struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	ReadOnly string `json:"read_only"`
-}
-
-// settings finds the project in the list of those that the token may see: one of them answers without
-// all the numbers that are in it.
-func (v *visit) settings(project string) (projectSettings, error) {
-	var found struct {
-		Data []projectSettings `json:"data"`
-	}
-	for n := 1; ; n++ {
-		q := url.Values{"q": {project}, "per_page": {"100"}, "page": {strconv.Itoa(n)}}
-		if err := v.get("", "/projects", q, &found); err != nil {
-			return projectSettings{}, err
-		}
-		for _, p := range found.Data {
-			if p.ID == project {
-				return p, nil
-			}
-		}
-		if len(found.Data) < 100 {
-			return projectSettings{}, fault{status: fasthttp.StatusNotFound, key: "fault.no_project"}
-		}
-	}
 }
 
 // list shows a page of what a project has of one kind.

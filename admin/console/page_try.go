@@ -83,7 +83,7 @@ func (v *visit) tryPage() error {
 
 // tryCall asks, and shows what came of it.
 func (v *visit) tryCall() error {
-	project, err := v.project()
+	project, err := v.postedProject()
 	if err != nil {
 		return err
 	}

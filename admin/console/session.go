@@ -137,6 +137,15 @@ func (s *sessions) choose(one *session, project string) {
 	one.project = project
 }
 
+// leave forgets a project, where that is the one chosen.
+func (s *sessions) leave(one *session, project string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.project == project {
+		one.project = ""
+	}
+}
+
 func (s *sessions) chosen(one *session) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -106,6 +106,7 @@ func functions(t *texts, a assets, icons map[string]template.HTML, lang string) 
 		},
 		"tone":    tone,
 		"segment": segment,
+		"about":   about,
 		"id":      idOf,
 		"dict":    dict,
 		"ms":      func(ms float64) string { return t.get(lang, "unit.ms", shortFloat(ms)) },
@@ -130,6 +131,14 @@ func functions(t *texts, a assets, icons map[string]template.HTML, lang string) 
 			return newStepForm(f, n, o)
 		},
 	}
+}
+
+// about is a page's path, said of a project where there is one.
+func about(path, project string) string {
+	if project == "" {
+		return path
+	}
+	return path + "?project=" + url.QueryEscape(project)
 }
 
 // dict makes a map of pairs, for a template that takes several things.
