@@ -46,7 +46,7 @@ func (p *Plane) Update(ctx context.Context, who, id string, expected uint64, alt
 				return 0, fmt.Errorf("project %s: %w: it has version %d now, not %d", id, store.ErrConflict, was.version, expected)
 			}
 		}
-		from, err := was.content()
+		from, err := was.content(id)
 		if err != nil {
 			return 0, err
 		}
@@ -133,12 +133,12 @@ func (p *Plane) lookup(ctx context.Context, id string) (*document, error) {
 }
 
 // content is what the document says, be it faulty, as long as it can be read.
-func (d *document) content() (*schema.Project, error) {
+func (d *document) content(id string) (*schema.Project, error) {
 	switch {
 	case d.raw != nil:
 		return d.raw, nil
 	case d.fault != nil:
-		return nil, d.fault
+		return nil, ErrUnreadable{id, d.fault}
 	}
 	return d.project, nil
 }
@@ -164,10 +164,15 @@ type change struct {
 	from, to        *schema.Project
 }
 
-// put checks a change against all other projects, stores and applies it.
+// put checks a change against all other projects, tries it out, stores and applies it.
 func (p *Plane) put(ctx context.Context, c change) (version uint64, err error) {
 	if err := schema.CheckProject(c.to, p.Current()); err != nil {
 		return 0, err
+	}
+	if p.opts.Prepare != nil {
+		if err := p.opts.Prepare(c.to); err != nil {
+			return 0, err
+		}
 	}
 	body, err := schema.EncodeResource(c.to, true)
 	if err != nil {
@@ -190,7 +195,12 @@ func (p *Plane) finish(ctx context.Context, c change, now *document) error {
 	p.note(c.id, c.was, now)
 	p.record(ctx, c)
 	if err := p.applyKnown(); err != nil {
-		return fmt.Errorf("project %s is stored, but can't be used yet: %w", c.id, err)
+		return ErrNotApplied{c.id, err}
+	}
+	for _, r := range p.Refused() {
+		if now != nil && r.ID == c.id && r.Version == now.version {
+			return ErrNotApplied{c.id, r.Fault}
+		}
 	}
 	return nil
 }

@@ -5,8 +5,6 @@
 package control
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,6 +25,30 @@ func (e ErrReadOnly) Error() string {
 	return fmt.Sprintf("project %s is declared in %s; change it there", e.Project, e.File)
 }
 
+// ErrNotApplied says that a change is stored, and that what was in use before still is.
+type ErrNotApplied struct {
+	Project string
+	Fault   error // why it can't be used
+}
+
+func (e ErrNotApplied) Error() string {
+	return fmt.Sprintf("project %s is stored, but can't be used: %v; what was in use before still is", e.Project, e.Fault)
+}
+
+// Unwrap returns why.
+func (e ErrNotApplied) Unwrap() error { return e.Fault }
+
+// ErrUnreadable says that what the store has of a project can't be read, and so not changed in part: it
+// is of a newer version of the program, or damaged.
+type ErrUnreadable struct {
+	Project string
+	Fault   error
+}
+
+func (e ErrUnreadable) Error() string {
+	return fmt.Sprintf("project %s can't be read: %v; change it by the version that wrote it, or delete it", e.Project, e.Fault)
+}
+
 // errNoStore is ErrUnavailable for good.
 var errNoStore = fmt.Errorf("%w: there is none; name one under store in the configuration", store.ErrUnavailable)
 
@@ -36,8 +58,11 @@ type Options struct {
 	Store store.Store
 	// Apply takes up a configuration, all of it or nothing. It is called by one goroutine at a time.
 	// Where its error says by Project() which project is at fault, and the API manages that one, it is
-	// called again without it.
-	Apply   func(*schema.Config) error
+	// called again with what was applied of that one before, and then without it.
+	Apply func(*schema.Config) error
+	// Prepare tries out whether Apply could make a project ready, before it is stored: schema.Faults,
+	// whose keys are paths from the project, where not. Nil where Apply takes all that is checked.
+	Prepare func(*schema.Project) error
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
 	Now     func() time.Time // of the audit trail
@@ -47,7 +72,7 @@ type Options struct {
 type Plane struct {
 	opts    Options
 	metrics *metrics
-	current atomic.Pointer[schema.Config] // what was applied last
+	current atomic.Pointer[state] // what was applied last
 
 	// syncing is held by who reads from the store. A channel, since that may take long: whoever waits
 	// can go away.
@@ -65,6 +90,8 @@ type Plane struct {
 	once     sync.Once // closes loaded
 	applied  uint64    // the seen that is in current; guarded by applying
 	told     string    // the faults that were logged last; guarded by applying
+
+	good map[string]*schema.Project // the managed projects in use, by id; guarded by applying
 }
 
 // document is one project as the store has it.
@@ -80,7 +107,7 @@ type document struct {
 // New returns a Plane that has nothing to apply until SetFile.
 func New(o Options) *Plane {
 	p := &Plane{opts: o, syncing: make(chan struct{}, 1), docs: map[string]*document{}, loaded: make(chan struct{}), metrics: newMetrics(o.Metrics)}
-	p.current.Store(&schema.Config{})
+	p.current.Store(&state{config: &schema.Config{}})
 	if o.Store == nil {
 		close(p.loaded)
 	}
@@ -92,7 +119,7 @@ func New(o Options) *Plane {
 func (p *Plane) Loaded() <-chan struct{} { return p.loaded }
 
 // Current returns the configuration in use: the file's projects and the API's. It is read, not changed.
-func (p *Plane) Current() *schema.Config { return p.current.Load() }
+func (p *Plane) Current() *schema.Config { return p.current.Load().config }
 
 // SetFile applies what a file says together with the managed projects known so far. A project that
 // says the same as before stays the one in use. On an error everything stays as it was.
@@ -133,98 +160,6 @@ func keepSame(old, cfg *schema.Config) *schema.Config {
 		pace.Breathe()
 	}
 	return &kept
-}
-
-// applyKnown applies what is known by now.
-func (p *Plane) applyKnown() error {
-	p.mu.Lock()
-	seen := p.seen
-	p.mu.Unlock()
-	return p.applyUpTo(seen)
-}
-
-// applyUpTo merges and applies what is known, unless that has been done since seen. Those that come
-// while another applies share the next turn.
-func (p *Plane) applyUpTo(seen uint64) error {
-	p.applying.Lock()
-	defer p.applying.Unlock()
-	if p.applied >= seen {
-		return nil
-	}
-	p.mu.Lock()
-	file, now := p.file, p.seen
-	var managed []*schema.Project
-	var faults []error
-	for _, id := range sortedIDs(p.docs) {
-		d := p.docs[id]
-		if d.project != nil {
-			managed = append(managed, d.project)
-		}
-		if d.fault != nil {
-			faults = append(faults, fmt.Errorf("project %s: %w", id, d.fault))
-		}
-	}
-	p.mu.Unlock()
-	if file == nil {
-		return nil
-	}
-	cfg, left, err := p.applyMerged(file, managed)
-	if err != nil {
-		return err
-	}
-	faults = append(faults, left...)
-	p.current.Store(cfg)
-	p.applied = now
-	p.tell(faults)
-	return nil
-}
-
-// applyMerged applies the file's projects and those managed that can be; what it leaves out is told in
-// the faults.
-func (p *Plane) applyMerged(file *schema.Config, managed []*schema.Project) (*schema.Config, []error, error) {
-	var left []error
-	for {
-		cfg, faults := schema.Merge(file, managed)
-		err := p.opts.Apply(cfg)
-		if err == nil {
-			for i := range faults {
-				left = append(left, faults[i])
-			}
-			return cfg, left, nil
-		}
-		var culprit interface{ Project() string }
-		if !errors.As(err, &culprit) {
-			return nil, nil, err
-		}
-		i := slices.IndexFunc(managed, func(project *schema.Project) bool { return project.ID == culprit.Project() })
-		if i < 0 {
-			return nil, nil, err
-		}
-		left = append(left, err)
-		managed = slices.Delete(slices.Clone(managed), i, i+1)
-	}
-}
-
-// tell logs what is left out, when that is news. applying is held.
-func (p *Plane) tell(faults []error) {
-	p.metrics.refused.Set(float64(len(faults)))
-	text := fmt.Sprint(faults)
-	if text == p.told {
-		return
-	}
-	p.told = text
-	for _, fault := range faults {
-		p.opts.Log.Error("left out of what the API manages; the rest is in use", zap.Error(fault))
-	}
-}
-
-func sortedIDs(docs map[string]*document) []string {
-	ids := make([]string, 0, len(docs))
-	for id := range docs {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, cmp.Compare)
-	return ids
 }
 
 type metrics struct {

@@ -78,6 +78,20 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Sync takes up what other instances have changed until now. Its errors are the store's.
+func (p *Plane) Sync(ctx context.Context) error {
+	if p.opts.Store == nil {
+		return nil
+	}
+	if err := p.sync(ctx); err != nil {
+		return err
+	}
+	if err := p.applyKnown(); err != nil {
+		p.opts.Log.Error("a change can't be applied; the last good configuration stays in use", zap.Error(err))
+	}
+	return nil
+}
+
 // sync reads what has changed in the store since the last time; only that is fetched and decoded.
 func (p *Plane) sync(ctx context.Context) error {
 	select {
@@ -199,12 +213,12 @@ func read(d *store.Doc, was *document) *document {
 	project := &schema.Project{}
 	now.fault = schema.DecodeResource(d.Body, project)
 	if now.fault == nil {
+		project.Version = d.Version
 		now.raw = project
 		now.fault = schema.CheckProject(project, elsewhere)
 	}
 	switch {
 	case now.fault == nil:
-		project.Version = d.Version
 		now.project, now.raw = project, nil
 	case was != nil:
 		now.project = was.project

@@ -97,12 +97,8 @@ func (c *checkCommand) Run(out io.Writer) error {
 	for _, p := range cfg.Projects {
 		numbers += len(p.Numbers)
 		hooks += len(p.Hooks)
-		for i := range p.Webhooks {
-			w, err := client.PrepareWebhook(p, &p.Webhooks[i])
-			if err != nil {
-				return fmt.Errorf("project %s: webhook %d: %w", p.ID, p.Webhooks[i].ID, err)
-			}
-			w.Close()
+		if err := prepare(client, p); err != nil {
+			return fmt.Errorf("%s: project %s: %v", c.Config, p.ID, err) // its faults have no place in the file
 		}
 	}
 	fmt.Fprintf(out, "%s: sound: %d projects, %d numbers, %d hooks\n", c.Config, len(cfg.Projects), numbers, hooks)

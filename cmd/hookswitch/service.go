@@ -77,7 +77,10 @@ func newService(cfg *schema.Config) (s *service, err error) {
 	if err := s.newDoors(cfg); err != nil {
 		return s, err
 	}
-	s.control = control.New(control.Options{Store: s.store, Apply: s.apply, Log: s.log, Metrics: s.registry, Now: time.Now})
+	s.control = control.New(control.Options{
+		Store: s.store, Apply: s.apply, Log: s.log, Metrics: s.registry, Now: time.Now,
+		Prepare: func(p *schema.Project) error { return prepare(s.client, p) },
+	})
 	if err := s.control.SetFile(cfg); err != nil {
 		return s, err
 	}
@@ -189,13 +192,21 @@ func (s sender) Prepare(p *schema.Project, w *schema.Webhook) (notify.Endpoint, 
 
 // apply takes up a configuration, the file's projects and the API's, all of it or nothing.
 func (s *service) apply(cfg *schema.Config) error {
-	if err := s.notify.Load(cfg); err != nil {
+	rooms := []func(*schema.Config) error{
+		s.notify.Load, s.router.Load, func(cfg *schema.Config) error { return s.intake.ApplyIncoming(cfg.Projects) },
+	}
+	for i, load := range rooms {
+		err := load(cfg)
+		if err == nil {
+			continue
+		}
+		was := s.control.Current()
+		for _, back := range rooms[:i] {
+			err = errors.Join(err, back(was))
+		}
 		return err
 	}
-	if err := s.router.Load(cfg); err != nil {
-		return errors.Join(err, s.notify.Load(s.control.Current()))
-	}
-	return s.intake.ApplyIncoming(cfg.Projects)
+	return nil
 }
 
 // firstLook is how long the start waits for what is in the store; without it calls are decided by the
