@@ -27,27 +27,53 @@ func appendDecision(b []byte, d *schema.Decision) []byte {
 	return b
 }
 
+// appendStep encodes a step: a byte of what it has, then that. Few have more than a list to dial.
 func appendStep(b []byte, s *schema.DecidedStep) []byte {
-	strategy := byte(0)
+	has := byte(0)
 	for i := range strategies {
 		if s.Strategy == strategies[i] {
-			strategy = byte(i)
+			has = byte(i)
 		}
 	}
-	b = append(b, strategy)
+	texts := s.MOH != "" || s.Announce != "" || s.Voicemail != "" || s.Playback != "" || s.Hangup != ""
+	if texts {
+		has |= hasTexts
+	}
+	b = append(b, has)
 	b = binary.AppendUvarint(b, uint64(s.Timeout/time.Millisecond))
-	for _, text := range [...]string{s.MOH, s.Announce, s.Voicemail, s.Playback, s.Hangup} {
-		b = appendString(b, text)
+	if texts {
+		for _, text := range [...]string{s.MOH, s.Announce, s.Voicemail, s.Playback, s.Hangup} {
+			b = appendString(b, text)
+		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.Dial)))
 	for i := range s.Dial {
-		dst := &s.Dial[i]
-		slash := byte(0)
-		if dst.Slash {
-			slash = 1
-		}
-		b = append(b, byte(dst.Kind), slash, byte(dst.Port>>8), byte(dst.Port))
-		b = appendString(appendString(b, dst.User), dst.Host)
+		b = appendDestination(b, &s.Dial[i])
+	}
+	return b
+}
+
+const (
+	hasStrategy = 0x0f
+	hasTexts    = 0x10
+	// Of a destination.
+	hasKind  = 0x0f
+	hasSlash = 0x10
+	hasHost  = 0x20
+)
+
+func appendDestination(b []byte, d *schema.Destination) []byte {
+	has := byte(d.Kind)
+	if d.Slash {
+		has |= hasSlash
+	}
+	host := d.Host != "" || d.Port != 0
+	if host {
+		has |= hasHost
+	}
+	b = appendString(append(b, has), d.User)
+	if host {
+		b = appendString(append(b, byte(d.Port>>8), byte(d.Port)), d.Host)
 	}
 	return b
 }
@@ -91,16 +117,25 @@ func (r *record) int() int {
 func (r *record) string() string { return string(r.take(r.int())) }
 
 func (r *record) step() schema.DecidedStep {
-	s := schema.DecidedStep{Strategy: strategies[r.byte()], Timeout: time.Duration(r.int()) * time.Millisecond}
-	for _, text := range [...]*string{&s.MOH, &s.Announce, &s.Voicemail, &s.Playback, &s.Hangup} {
-		*text = r.string()
+	has := r.byte()
+	s := schema.DecidedStep{Strategy: strategies[has&hasStrategy], Timeout: time.Duration(r.int()) * time.Millisecond}
+	if has&hasTexts != 0 {
+		for _, text := range [...]*string{&s.MOH, &s.Announce, &s.Voicemail, &s.Playback, &s.Hangup} {
+			*text = r.string()
+		}
 	}
 	for range r.int() {
-		head := r.take(4)
-		s.Dial = append(s.Dial, schema.Destination{
-			Kind: schema.DestinationKind(head[0]), Slash: head[1] == 1, Port: binary.BigEndian.Uint16(head[2:]),
-			User: r.string(), Host: r.string(),
-		})
+		s.Dial = append(s.Dial, r.destination())
 	}
 	return s
+}
+
+func (r *record) destination() schema.Destination {
+	has := r.byte()
+	d := schema.Destination{Kind: schema.DestinationKind(has & hasKind), Slash: has&hasSlash != 0, User: r.string()}
+	if has&hasHost != 0 {
+		d.Port = binary.BigEndian.Uint16(r.take(2))
+		d.Host = r.string()
+	}
+	return d
 }

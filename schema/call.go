@@ -14,8 +14,11 @@ import (
 //
 // A Call is not safe for concurrent use.
 type Call struct {
-	values [ParamCount]string
-	said   [ParamCount]bool
+	// given are the catalogue's values in the order they were given, and place where each parameter's stands
+	// in it, from 1: what a call has lies close together, and little is to be emptied after it.
+	place  [ParamCount]uint8
+	given  [ParamCount]string
+	count  int // of given
 	custom []Custom
 	// channel is what a PBX sends of itself, in the order it came; a name may be there twice.
 	channel []Custom
@@ -56,11 +59,15 @@ type Custom struct{ Name, Value string }
 
 // Reset empties the call for reuse and ends the life of every string read from it.
 func (c *Call) Reset() {
-	arena, custom, channel := c.arena[:0], c.custom[:0], c.channel[:0]
-	if cap(arena) > maxKeptArena {
-		arena = nil
+	clear(c.given[:c.count])
+	c.place, c.count = [ParamCount]uint8{}, 0
+	c.custom, c.channel, c.arena = c.custom[:0], c.channel[:0], c.arena[:0]
+	if cap(c.arena) > maxKeptArena {
+		c.arena = nil
 	}
-	*c = Call{arena: arena, custom: custom, channel: channel}
+	c.Project, c.Hook, c.Schema, c.Cursor, c.Traceparent, c.Variables = "", "", "", "", "", ""
+	c.At, c.Deadline = time.Time{}, time.Time{}
+	c.Dialect, c.OneStep, c.Inquiry, c.Explain = "", false, false, false
 }
 
 // maxKeptArena bounds what one unusually large question leaves behind in a pool.
@@ -84,7 +91,15 @@ func (c *Call) Keep(b []byte) string {
 func (c *Call) Set(p Param, b []byte) { c.SetString(p, c.Keep(b)) }
 
 // SetString gives a catalogue parameter a value that outlives the call's use.
-func (c *Call) SetString(p Param, v string) { c.values[p], c.said[p] = v, true }
+func (c *Call) SetString(p Param, v string) {
+	at := c.place[p]
+	if at == 0 {
+		c.count++
+		at = uint8(c.count)
+		c.place[p] = at
+	}
+	c.given[at-1] = v
+}
 
 // SetNamed gives the parameter called name the value b: a catalogue parameter where the name is
 // one, else a custom parameter; the last value given counts. Both are copied.
@@ -121,14 +136,14 @@ const maxChannel = 512
 // Get returns a catalogue parameter's value: what was said, else what the source document sends
 // for a value not known before the call (empty, "0", or "in").
 func (c *Call) Get(p Param) string {
-	if !c.said[p] {
-		return catalogue[p].unknown
+	if at := c.place[p]; at != 0 {
+		return c.given[at-1]
 	}
-	return c.values[p]
+	return catalogue[p].unknown
 }
 
 // Said reports whether the parameter was given a value, be it an empty one.
-func (c *Call) Said(p Param) bool { return c.said[p] }
+func (c *Call) Said(p Param) bool { return c.place[p] != 0 }
 
 // CustomValue returns the custom parameter called name, and whether there is one.
 func (c *Call) CustomValue(name string) (string, bool) {

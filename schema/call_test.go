@@ -2,8 +2,10 @@ package schema
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestStringsOfACallOutliveTheGrowthOfItsMemory(t *testing.T) {
@@ -143,5 +145,50 @@ func TestAReusedCallDoesNotAllocate(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("%v allocations a call; want 0", n)
+	}
+}
+
+func TestResetLeavesNothingOfACall(t *testing.T) {
+	var c Call
+	for p := Param(0); p < ParamCount; p++ {
+		c.SetString(p, "said")
+	}
+	c.SetNamed([]byte("custom"), []byte("value"))
+	c.SetChannel([]byte("variable_x"), []byte("value"))
+	v := reflect.ValueOf(&c).Elem()
+	for i := range v.NumField() {
+		switch f := v.Field(i); {
+		case !f.CanSet():
+		case f.Type() == reflect.TypeFor[time.Time]():
+			f.Set(reflect.ValueOf(time.Unix(1, 0)))
+		case f.Kind() == reflect.String:
+			f.SetString("said")
+		case f.Kind() == reflect.Bool:
+			f.SetBool(true)
+		default:
+			t.Fatalf("a field of a kind that this test does not know: %s", v.Type().Field(i).Name)
+		}
+	}
+	c.Reset()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.CanSet() && !f.IsZero() {
+			t.Errorf("%s is still %v", v.Type().Field(i).Name, f)
+		}
+	}
+	for p := Param(0); p < ParamCount; p++ {
+		if c.Said(p) || c.Get(p) == "said" {
+			t.Errorf("%s is still said", p.Name())
+		}
+	}
+	if _, said := c.CustomValue("custom"); said || len(c.Customs()) != 0 {
+		t.Error("a custom parameter is left")
+	}
+	if _, said := c.CustomValue("variable_x"); said {
+		t.Error("a channel variable is left")
+	}
+	for i, s := range c.given {
+		if s != "" {
+			t.Errorf("value %d holds on to %q", i, s)
+		}
 	}
 }
