@@ -78,8 +78,8 @@ var incoming = collection[schema.Incoming]{
 }
 
 // showIncoming shows a link; a token's hash is shown as the token is.
-func showIncoming(in *schema.Incoming) (any, error) {
-	return shown(nil, hideHashes(in))
+func showIncoming(r *request, in *schema.Incoming) (any, error) {
+	return shown(r, nil, hideHashes(in))
 }
 
 // hideHashes returns a copy of a link that shows of its tokens' hashes what it shows of tokens.

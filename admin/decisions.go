@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -38,9 +39,7 @@ type decisionShard struct {
 
 // NewDecisions returns a memory of some two thousand decisions, about 2 MB.
 func NewDecisions() *Decisions {
-	d := &Decisions{seconds: schema.NewSeries(time.Second, 61), minutes: schema.NewSeries(time.Minute, 60)}
-	d.stories.byID = map[string]*Story{}
-	return d
+	return &Decisions{seconds: schema.NewSeries(time.Second, 61), minutes: schema.NewSeries(time.Minute, 60), stories: newStories(), watchers: watchers{failing: suspects{seed: maphash.MakeSeed()}}}
 }
 
 // Mask says whether numbers are hidden, as log.mask_numbers does, in what is observed from now on.
@@ -55,16 +54,21 @@ func (ds *Decisions) Observe(call *schema.Call, d *schema.Decision) {
 		ds.minutes.Count(now, d.Source, d.Reason, d.Elapsed)
 		ds.projects.count(now, d)
 	}
-	masked := ds.masked.Load()
+	masked, failed := ds.masked.Load(), failed(d)
+	told := failed && ds.watchers.sawFailure(now, call, d) || call.Explain
 	shard := &ds.shards[d.ID[len(d.ID)-1]%decisionShards]
 	if s := &shard.slots[(shard.next.Add(1)-1)%decisionSlots]; s.mu.TryLock() {
 		s.record.write(call, d, masked)
+		s.record.storied = told
 		s.mu.Unlock()
 	} else {
 		ds.dropped.Add(1)
 	}
-	if call.Explain {
-		ds.stories.keep(newStory(call, d, masked), string(d.ID[:]))
+	if told {
+		var rec record
+		rec.write(call, d, masked)
+		rec.storied = true
+		ds.stories.keep(rec.read(), newStory(call, d, masked), failed)
 	}
 	ds.watchers.show(now, call, d, masked)
 }
@@ -311,6 +315,7 @@ func (ds *Decisions) List(f DecisionFilter) []Decision {
 			}
 		}
 	}
+	list = ds.stories.others(list, &f)
 	slices.SortStableFunc(list, func(a, b Decision) int {
 		if later := b.At.Compare(a.At); later != 0 {
 			return later
@@ -330,9 +335,12 @@ func (s *slot) copy() record {
 // Find returns a decision and, where that was kept, its story; false where it is not remembered, or
 // belongs to another project than the one given, "" for any.
 func (ds *Decisions) Find(id, project string) (Decision, *Story, bool) {
+	if told, ok := ds.stories.find(id); ok {
+		return told.Decision, told.story, project == "" || project == told.Project
+	}
 	for _, d := range ds.List(DecisionFilter{Project: project}) {
 		if d.ID == id && !d.Repeated {
-			return d, ds.stories.find(id), true
+			return d, nil, true
 		}
 	}
 	return Decision{}, nil, false

@@ -221,13 +221,63 @@ func TestAProjectsStoryIsNotForOthers(t *testing.T) {
 
 func TestStoriesAreBounded(t *testing.T) {
 	ds := NewDecisions()
-	for n := range 3 * keptStories {
+	for n := range 3 * (keptStories + keptFailures) {
 		call, d := decided(t, n, "1", "2")
 		call.Explain = true
+		if n%2 == 1 {
+			d.Source = schema.SourceFallback
+		}
 		ds.Observe(call, d)
 	}
-	if got := len(ds.stories.byID); got != keptStories {
-		t.Errorf("%d stories are kept; want %d", got, keptStories)
+	if got := len(ds.stories.byID); got != keptStories+keptFailures {
+		t.Errorf("%d stories are kept; want %d", got, keptStories+keptFailures)
+	}
+}
+
+func TestAFailureIsToldInFullUnderLoadAndRememberedForLonger(t *testing.T) {
+	ds := NewDecisions()
+	fail := func(n int) *schema.Decision {
+		call, d := decided(t, n, "380501112233", "380442223344")
+		call.At = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(n) * time.Second)
+		call.SetNamed([]byte("pool"), []byte("site"))
+		call.Hook = "crm"
+		d.Source, d.Reason = schema.SourceFallback, schema.ReasonTimeout
+		d.Answer.Attempts = []schema.Attempt{{URL: "https://crm.example/route", Reason: schema.ReasonTimeout}}
+		call.Explain = ds.Watching(call)
+		ds.Observe(call, d)
+		return d
+	}
+	if _, story, _ := ds.Find(string(fail(0).ID[:]), ""); story != nil {
+		t.Error("a story is kept, and nobody watches")
+	}
+	_, cancel := ds.Subscribe(DecisionFilter{})
+	defer cancel()
+	spend := func(second int) { // what is told in full of the calls that go well
+		call, _ := decided(t, 0, "1", "2")
+		call.At = time.Date(2026, 3, 1, 12, 0, second, 0, time.UTC)
+		for range storiesPerSecond {
+			ds.Watching(call)
+		}
+	}
+	spend(1)
+	first := fail(1)
+	if _, story, ok := ds.Find(string(first.ID[:]), ""); !ok || story == nil || len(story.Attempts) != 1 || story.Question["pool"] != "site" || story.Control["hook"] != "crm" {
+		t.Fatalf("found %+v; want an outline of what failed unforeseen", story)
+	}
+	spend(2)
+	call, _ := decided(t, 2, "380501112233", "380442223344")
+	call.At = time.Date(2026, 3, 1, 12, 0, 2, 0, time.UTC)
+	if !ds.Watching(call) {
+		t.Error("a call to a number that failed a moment ago is not told in full")
+	}
+	for n := range 2 * decisionShards * decisionSlots {
+		ds.Observe(decided(t, 10+n, "1", "2"))
+	}
+	if d, story, ok := ds.Find(string(first.ID[:]), "1001"); !ok || story == nil || d.Reason != "timeout" {
+		t.Error("the failure is forgotten with those that went well")
+	}
+	if list := ds.List(DecisionFilter{Reason: "timeout"}); len(list) != 1 || list[0].CallID != "call-1" {
+		t.Errorf("found %d failures in the list; want the one with a story", len(list))
 	}
 }
 

@@ -22,9 +22,14 @@ type Deliveries interface {
 	Get(ctx context.Context, id string) (schema.Delivery, error)
 	// Replay makes a delivery wait again, now; store.ErrNotFound where there is none.
 	Replay(ctx context.Context, id string) error
-	// ReplayFailed does that for every failed delivery that the filter selects, and says how many
-	// there were.
-	ReplayFailed(ctx context.Context, f schema.DeliveryFilter) (int, error)
+	// ReplayFailed does that for failed deliveries that the filter selects, of those before the one with
+	// the id before ("" for all), for as long as ctx allows. It says how many there were, with an error
+	// too, and what before is for the others, "" where there are none.
+	ReplayFailed(ctx context.Context, f schema.DeliveryFilter, before string) (replayed int, next string, err error)
+	// AllDisabled lists the webhooks of a project, "" for all, that are disabled for their failures.
+	AllDisabled(project string) []schema.DisabledWebhook
+	// Disabled says since when and why one of them is, false where it is not.
+	Disabled(project string, webhook int64) (since time.Time, reason string, is bool)
 	// Enable lets a webhook that was disabled for its failures have deliveries again.
 	Enable(ctx context.Context, project string, webhook int64) error
 }
@@ -60,6 +65,7 @@ func getDeliveries(r *request) error {
 	}
 	data := make([]any, len(list))
 	for i := range list {
+		r.mask(&list[i])
 		data[i] = &list[i]
 	}
 	return r.trail(data, per, next)
@@ -117,7 +123,21 @@ func getDelivery(r *request) error {
 	if err != nil {
 		return err
 	}
+	r.mask(&d)
 	return r.answer(d)
+}
+
+// mask hides numbers in what is shown of a delivery, where log.mask_numbers asks for that. What is kept
+// is whole: it is sent again.
+func (r *request) mask(d *schema.Delivery) {
+	if !r.config.Log.MaskNumbers {
+		return
+	}
+	d.Attempts = slices.Clone(d.Attempts) // the log's own
+	for i := range d.Attempts {
+		a := &d.Attempts[i]
+		a.Error, a.Request, a.Answer = schema.MaskNumbers(a.Error), schema.MaskNumbers(a.Request), schema.MaskNumbers(a.Answer)
+	}
 }
 
 func replayDelivery(r *request) error {
@@ -134,7 +154,8 @@ func replayDelivery(r *request) error {
 	}
 }
 
-// replayDeliveries sends what failed again: all of the project's, or a webhook's, or since a moment.
+// replayDeliveries sends what failed again: all of the project's, or a webhook's, or what failed since a
+// moment. Where there is more than one request has time for, the answer says where the next goes on.
 func replayDeliveries(r *request) error {
 	if r.deliveries == nil {
 		return errNoDeliveries
@@ -142,6 +163,7 @@ func replayDeliveries(r *request) error {
 	var which struct {
 		Webhook int64  `json:"webhook"`
 		Since   string `json:"since"`
+		Before  string `json:"before"`
 	}
 	if err := r.decode(&which); err != nil {
 		return err
@@ -150,14 +172,16 @@ func replayDeliveries(r *request) error {
 	if err != nil {
 		return err
 	}
-	n, err := r.deliveries.ReplayFailed(r.ctx, schema.DeliveryFilter{
-		Project: r.project.ID, Webhook: which.Webhook, State: schema.DeliveryFailed, Since: since,
-	})
-	if err != nil {
+	n, next, err := r.deliveries.ReplayFailed(r.ctx, schema.DeliveryFilter{
+		Project: r.project.ID, Webhook: which.Webhook, State: schema.DeliveryFailed, Tried: since,
+	}, which.Before)
+	if err != nil && n == 0 {
 		return err
 	}
 	return r.answer(struct {
 		success
-		Replayed int `json:"replayed"`
-	}{success{true}, n})
+		Replayed int    `json:"replayed"`
+		More     bool   `json:"more"`
+		Before   string `json:"before,omitempty"`
+	}{success{true}, n, next != "" || err != nil, next})
 }

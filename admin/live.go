@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"hookswitch/schema"
@@ -19,7 +20,7 @@ type Live struct {
 	// Render writes a decision as the dialect of that name does; false for an unknown one.
 	Render func(format string, call *schema.Call, d *schema.Decision) (contentType string, body []byte, known bool)
 	// Backlog tells how many deliveries of a project, "" for all, wait and have been given up.
-	Backlog func(project string) (waiting, failed int, err error)
+	Backlog func(project string) (schema.Backlog, error)
 }
 
 // Rehearser decides a call that nobody makes; router.Router is one.
@@ -34,8 +35,9 @@ type Rehearser interface {
 type HookStats interface {
 	// HookStats tells of one; false where there is none of that name.
 	HookStats(project, hook string) (schema.HookStats, bool)
-	// AllHookStats tells of every hook of a project, "" for all.
-	AllHookStats(project string) []schema.HookStats
+	// AllHookStats tells of every hook of a project, "" for all: of the periods of the time lately alone,
+	// and not of the failures.
+	AllHookStats(project string, lately time.Duration) []schema.HookStats
 }
 
 // WebhookTester asks and reads webhooks that are tried out; hookclient.Client is one.
@@ -47,8 +49,7 @@ type WebhookTester interface {
 }
 
 func liveOperations() []operation {
-	return []operation{
-		{"GET", "/api/v1/overview", scopeRead, false, getOverview},
+	return append(overviewOperations(), []operation{
 		{"GET", "/api/v1/decisions", scopeRead, false, getDecisions},
 		{"GET", "/api/v1/decisions/stream", scopeRead, false, streamDecisions},
 		{"GET", "/api/v1/decisions/{id}", scopeRead, false, getDecision},
@@ -56,7 +57,7 @@ func liveOperations() []operation {
 		{"POST", "/api/v1/hooks/{id}/test", scopeWrite, true, testHook},
 		{"GET", "/api/v1/hooks/{id}/stats", scopeRead, true, getHookStats},
 		{"GET", "/api/v1/openapi.yaml", "", false, getOpenAPI},
-	}
+	}...)
 }
 
 var errNotLive = unavailable("this instance decides no calls, so that it has none to show")
@@ -134,6 +135,9 @@ func getDecision(r *request) error {
 	if !ok {
 		return notFound("such decision: only the last ones are remembered, and by the instance that made them")
 	}
+	if story != nil && story.BudgetMS > 0 && story.BudgetMS < milliseconds(r.config.Intake.Budget) {
+		story = story.withBudget() // the PBX's own, and part of its question
+	}
 	return r.answer(ToldDecision{d, story})
 }
 
@@ -163,33 +167,39 @@ func streamDecisions(r *request) error {
 	seen, cancel := r.live.Decisions.Subscribe(f)
 	missed := r.live.Decisions.since(f, r.header("Last-Event-ID"))
 	s := &stream{server: r.Server, conn: r.http.Conn(), seen: seen}
-	r.http.SetContentType("text/event-stream")
-	r.http.Response.Header.Set("Cache-Control", "no-store")
-	r.http.Response.Header.Set("X-Accel-Buffering", "no") // nginx would keep it until it is a lot
-	r.http.SetBodyStreamWriter(func(w *bufio.Writer) {
+	r.events(func(w *bufio.Writer) {
 		defer cancel()
 		s.run(w, missed)
 	})
 	return nil
 }
 
-// since returns the decisions that f selects and that were made after the one with the id, oldest
-// first; none where that is not remembered.
+// events answers with server-sent events, which write writes as they come.
+func (r *request) events(write func(*bufio.Writer)) {
+	r.http.SetContentType("text/event-stream")
+	r.http.Response.Header.Set("Cache-Control", "no-store")
+	r.http.Response.Header.Set("X-Accel-Buffering", "no") // nginx would keep it until it is a lot
+	r.http.SetBodyStreamWriter(write)
+}
+
+// since returns the decisions that f selects and that were made after the one with the id was, oldest
+// first. One that is not remembered is taken for older than all that are: an id tells its time.
 func (ds *Decisions) since(f DecisionFilter, id string) []Decision {
 	if id == "" {
 		return nil
 	}
 	list := ds.List(f)
-	for i := range list {
-		if list[i].ID == id {
-			list = list[:min(i, watcherBacklog)]
-			for a, b := 0, len(list)-1; a < b; a, b = a+1, b-1 {
-				list[a], list[b] = list[b], list[a]
-			}
-			return list
-		}
+	made := func(d *Decision) time.Time { return d.At.Add(time.Duration(d.ElapsedMS * float64(time.Millisecond))) }
+	at := slices.IndexFunc(list, func(d Decision) bool { return d.ID == id && !d.Repeated })
+	after := func(d *Decision) bool { return d.ID > id }
+	if at >= 0 {
+		// By when it was made, not asked: a call that waits for its hook is asked before others and made after.
+		known := made(&list[at])
+		after = func(d *Decision) bool { return made(d).After(known) }
 	}
-	return nil
+	list = slices.DeleteFunc(list, func(d Decision) bool { return !after(&d) })
+	slices.SortStableFunc(list, func(a, b Decision) int { return made(&a).Compare(made(&b)) })
+	return list[max(0, len(list)-watcherBacklog):]
 }
 
 // stream is one reader's.
@@ -202,7 +212,9 @@ type stream struct {
 // run writes until the reader is gone, the stream is over or the server closes.
 func (s *stream) run(w *bufio.Writer, missed []Decision) {
 	fmt.Fprint(w, "retry: 1000\n\n")
+	written := make(map[string]bool, len(missed)) // those made just now may be among what is seen as well
 	for i := range missed {
+		written[missed[i].ID] = !missed[i].Repeated
 		writeEvent(w, &missed[i])
 	}
 	if !s.flush(w) {
@@ -214,7 +226,9 @@ func (s *stream) run(w *bufio.Writer, missed []Decision) {
 	for {
 		select {
 		case d := <-s.seen:
-			writeEvent(w, &d)
+			if d.Repeated || !written[d.ID] {
+				writeEvent(w, &d)
+			}
 			if len(s.seen) > 0 {
 				continue // more go out together
 			}

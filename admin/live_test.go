@@ -150,6 +150,35 @@ func TestWhoComesBackToAStreamGetsWhatItMissed(t *testing.T) {
 	h.server.closing.Store(true)
 }
 
+func TestWhatWasAskedBeforeTheLastDecisionAndMadeAfterItIsNotMissed(t *testing.T) {
+	ds := NewDecisions()
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	observe := func(n int, asked, took time.Duration) {
+		call, d := decidedFor(t, n, "10553")
+		call.At, d.Elapsed = at.Add(asked), took
+		ds.Observe(call, d)
+	}
+	observe(1, 0, time.Millisecond)
+	observe(3, 20*time.Millisecond, time.Millisecond)
+	observe(2, 10*time.Millisecond, 800*time.Millisecond) // waited for its hook
+	for _, tc := range []struct {
+		name, last string
+		want       string
+	}{
+		{"the last one that is remembered", fmt.Sprintf("%026d", 3), "call-2"},
+		{"one that is forgotten", fmt.Sprintf("%026d", 0), "call-1 call-3 call-2"},
+		{"none at all", "", ""},
+	} {
+		var got []string
+		for _, d := range ds.since(DecisionFilter{}, tc.last) {
+			got = append(got, d.CallID)
+		}
+		if strings.Join(got, " ") != tc.want {
+			t.Errorf("%s: found %v; want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
 func TestNoMoreThanSoManyWatch(t *testing.T) {
 	h, ds := liveHouse(t)
 	for range maxStreams {

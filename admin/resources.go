@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,10 @@ type collection[T any] struct {
 	// matches reports whether the parameter q is found in one.
 	matches func(one *T, q string) bool
 	// show and showInList return what a GET of one, and of the list, shows of it; nil for all of it.
-	show, showInList func(*T) (any, error)
+	show, showInList func(*request, *T) (any, error)
+	// told is what is shown of one beside its settings, and left unread where it is sent back; "" for
+	// nothing.
+	told string
 	// prepare readies one for being kept, was being nil for a new one; body is what was sent. Nil for
 	// nothing to do.
 	prepare func(r *request, was, one *T, body []byte) error
@@ -59,7 +63,7 @@ func (c *collection[T]) getAllOf(r *request, wanted func(*T) bool) error {
 			places = append(places, i)
 		}
 	}
-	return r.page(len(places), func(i int) (any, error) { return shown(c.showInList, &list[places[i]]) })
+	return r.page(len(places), func(i int) (any, error) { return shown(r, c.showInList, &list[places[i]]) })
 }
 
 func (c *collection[T]) get(r *request) error {
@@ -67,7 +71,7 @@ func (c *collection[T]) get(r *request) error {
 	if i < 0 {
 		return c.none(r)
 	}
-	v, err := shown(c.show, &(*c.list(r.project))[i])
+	v, err := shown(r, c.show, &(*c.list(r.project))[i])
 	if err != nil {
 		return err
 	}
@@ -76,9 +80,9 @@ func (c *collection[T]) get(r *request) error {
 }
 
 // shown returns what is shown of one by show, or all of it.
-func shown[T any](show func(*T) (any, error), one *T) (any, error) {
+func shown[T any](r *request, show func(*request, *T) (any, error), one *T) (any, error) {
 	if show != nil {
-		return show(one)
+		return show(r, one)
 	}
 	b, err := schema.EncodeResource(one, false)
 	return json.RawMessage(b), err
@@ -89,7 +93,7 @@ func (c *collection[T]) create(r *request) error {
 	if err != nil {
 		return err
 	}
-	place := 0
+	var place int
 	err = r.change(func(p *schema.Project) error {
 		if c.find(p, c.id(one)) >= 0 {
 			return invalid(c.idKey, fmt.Sprintf("found %q; want one that no other %s has", c.id(one), c.noun))
@@ -161,6 +165,9 @@ func (c *collection[T]) decode(r *request, was *T) (*T, error) {
 	one := new(T)
 	if err := schema.DecodeResource(body, one); err != nil {
 		return nil, err
+	if c.told != "" {
+		body = without(body, c.told)
+	}
 	}
 	if was != nil {
 		if c.id(one) == "" || c.id(one) == "0" {
@@ -182,6 +189,20 @@ func (c *collection[T]) decode(r *request, was *T) (*T, error) {
 // find returns the place of the one called id, -1 for nowhere.
 func (c *collection[T]) find(p *schema.Project, id string) int {
 	list := *c.list(p)
+// without returns a JSON object without one of its keys; what is no object is refused by who reads it.
+func without(body []byte, key string) []byte {
+	said := map[string]json.RawMessage{}
+	if json.Unmarshal(body, &said) != nil || said[key] == nil {
+		return body
+	}
+	delete(said, key)
+	rest, err := json.Marshal(said)
+	if err != nil {
+		return body
+	}
+	return rest
+}
+
 	for i := range list {
 		if c.id(&list[i]) == id {
 			return i
@@ -193,6 +214,13 @@ func (c *collection[T]) find(p *schema.Project, id string) int {
 // within gives faults at the place in the list that was sent the field names of what was sent, and
 // leaves all others as they are: paths within the project.
 func (c *collection[T]) within(err error, place int) error {
+// same reports two that say the same.
+func same(a, b any) bool {
+	textA, errA := schema.EncodeResource(a, true)
+	textB, errB := schema.EncodeResource(b, true)
+	return errA == nil && errB == nil && bytes.Equal(textA, textB)
+}
+
 	var faults schema.Faults
 	if !errors.As(err, &faults) {
 		return err

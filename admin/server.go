@@ -71,7 +71,9 @@ type Server struct {
 	failures *failures
 	fast     *fasthttp.Server
 	closing  atomic.Bool
-	end      context.CancelFunc // of what runs beside the requests
+	// overviews counts those who watch the overview.
+	overviews atomic.Int32
+	end       context.CancelFunc // of what runs beside the requests
 }
 
 // What one client may have of us. A body is read only once its sender is known.

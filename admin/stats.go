@@ -53,38 +53,6 @@ type Failure struct {
 	TookMS     float64   `json:"took_ms"`
 }
 
-// Overview is the installation at a glance, or one project.
-type Overview struct {
-	At        time.Time         `json:"at"`
-	Decisions DecisionCounts    `json:"decisions"`
-	Hooks     HooksOverview     `json:"hooks"`
-	Delivered *DeliveryOverview `json:"deliveries"` // null where none are made
-}
-
-// DecisionCounts are the last hour's. Lookups sent again are not counted.
-type DecisionCounts struct {
-	PerSecond float64           `json:"per_second"` // lately
-	LastHour  uint64            `json:"last_hour"`
-	BySource  map[string]uint64 `json:"by_source"`
-	ByReason  map[string]uint64 `json:"by_reason"`
-	P50MS     float64           `json:"p50_ms"`
-	P99MS     float64           `json:"p99_ms"`
-	PeriodS   float64           `json:"period_s"` // of a point
-	Series    []Point           `json:"series"`
-}
-
-// HooksOverview has the hooks that somebody should look at: the worst first.
-type HooksOverview struct {
-	Total     int         `json:"total"`
-	Attention []HookState `json:"attention"`
-}
-
-// DeliveryOverview counts deliveries.
-type DeliveryOverview struct {
-	Waiting int `json:"waiting"`
-	Failed  int `json:"failed"`
-}
-
 const (
 	usualMinutes = 5
 	lastHour     = 60 // minutes
@@ -101,7 +69,7 @@ func getHookStats(r *request) error {
 	}
 	stats, ok := r.live.Hooks.HookStats(r.project.ID, r.arg("id"))
 	if !ok {
-		return notFound("such hook")
+		return behind(notFound("such hook"))
 	}
 	recent := latest(&stats, minutes)
 	report := HookReport{
@@ -165,79 +133,3 @@ func points(periods []schema.Period, sources bool) []Point {
 	}
 	return list
 }
-
-// getOverview tells how things are, of one project where the request is limited to that.
-func getOverview(r *request) error {
-	project, err := r.onlyProject()
-	if err != nil {
-		return err
-	}
-	if r.live.Decisions == nil || r.live.Hooks == nil {
-		return errNotLive
-	}
-	now := r.now()
-	o := Overview{At: now.UTC(), Decisions: r.live.Decisions.counts(project, now), Hooks: overviewOf(r.live.Hooks.AllHookStats(project))}
-	if r.live.Backlog != nil {
-		o.Delivered = &DeliveryOverview{}
-		if o.Delivered.Waiting, o.Delivered.Failed, err = r.live.Backlog(project); err != nil {
-			o.Delivered = nil // the store is away; what is known without it is worth telling
-		}
-	}
-	return r.answer(o)
-}
-
-// counts sums up a project's last hour, "" for everybody's.
-func (ds *Decisions) counts(project string, now time.Time) DecisionCounts {
-	series, perSecond := ds.minutes, ds.seconds
-	if project != "" {
-		series = ds.projects.find(project)
-		if series == nil {
-			series = schema.NewSeries(projectPeriod, projectPeriods) // no call yet
-		}
-		perSecond = series
-	}
-	periods := series.Last(now, int(time.Hour/series.Length()))
-	sum := schema.Sum(periods)
-	return DecisionCounts{
-		PerSecond: rate(perSecond, now), LastHour: sum.Total(), BySource: sourcesOf(&sum), ByReason: reasonsOf(&sum),
-		P50MS: milliseconds(sum.Quantile(0.5)), P99MS: milliseconds(sum.Quantile(0.99)),
-		PeriodS: series.Length().Seconds(), Series: points(periods, true),
-	}
-}
-
-// rate is the outcomes a second over the last periods, ten at most: the present one as far as it has
-// come.
-func rate(s *schema.Series, now time.Time) float64 {
-	n := 10
-	if s.Length() > time.Second {
-		n = 2
-	}
-	periods := s.Last(now, n)
-	sum := schema.Sum(periods)
-	return float64(sum.Total()) / now.Sub(sum.At).Seconds()
-}
-
-// A hook deserves attention whose breaker is not closed, or that failed a tenth of its calls in the last
-// minutes, or that is nearly as busy as it may be.
-func overviewOf(all []schema.HookStats) HooksOverview {
-	o := HooksOverview{Total: len(all), Attention: []HookState{}}
-	var open, others []HookState
-	for i := range all {
-		recent := latest(&all[i], usualMinutes)
-		s := stateOf(&all[i], &recent)
-		switch {
-		case s.Breaker != "closed":
-			open = append(open, s)
-		case s.Failed > 0 && s.Failed*10 >= s.Calls, s.MaxInFlight > 0 && s.InFlight*5 >= s.MaxInFlight*4:
-			others = append(others, s)
-		}
-	}
-	o.Attention = append(append(o.Attention, open...), others...)
-	if len(o.Attention) > maxAttention {
-		o.Attention = o.Attention[:maxAttention]
-	}
-	return o
-}
-
-// maxAttention bounds the list: of a thousand hooks that fail at once, a page is enough.
-const maxAttention = 100

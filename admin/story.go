@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"maps"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -11,6 +13,8 @@ import (
 // without secrets, and what the PBX was told.
 type Story struct {
 	Question map[string]string `json:"question"`
+	// Control are the parameters that are about the lookup and not the call: hook, schema, cursor.
+	Control  map[string]string `json:"control"`
 	Trail    []string          `json:"trail"`
 	Attempts []StoryAttempt    `json:"attempts"`
 	Steps    []StoryStep       `json:"steps"`
@@ -58,7 +62,7 @@ func newStory(call *schema.Call, d *schema.Decision, masked bool) *Story {
 		}
 		return strings.ToValidUTF8(strings.Clone(text), "")
 	}
-	s := &Story{Question: map[string]string{}, Trail: []string{}, Attempts: []StoryAttempt{}, Steps: []StoryStep{}}
+	s := &Story{Question: map[string]string{}, Control: controlOf(call), Trail: []string{}, Attempts: []StoryAttempt{}, Steps: []StoryStep{}}
 	if !call.Deadline.IsZero() {
 		s.BudgetMS = milliseconds(call.Deadline.Sub(call.At))
 	}
@@ -89,6 +93,26 @@ func newStory(call *schema.Call, d *schema.Decision, masked bool) *Story {
 	return s
 }
 
+// controlOf returns the control parameters that a lookup had; a cursor is bound to its call, and no use
+// to others.
+func controlOf(call *schema.Call) map[string]string {
+	said := map[string]string{}
+	for name, value := range map[string]string{"hook": call.Hook, "schema": call.Schema, "cursor": call.Cursor} {
+		if value != "" {
+			said[name] = strings.Clone(value)
+		}
+	}
+	return said
+}
+
+// withBudget is the story with its budget among the control parameters.
+func (s *Story) withBudget() *Story {
+	told := *s
+	told.Control = maps.Clone(s.Control)
+	told.Control["budget_ms"] = strconv.Itoa(int(s.BudgetMS))
+	return &told
+}
+
 func newStoryStep(from *schema.DecidedStep, shown func(string, int) string) StoryStep {
 	text := func(s string) string { return shown(s, storyValue) }
 	step := StoryStep{Voicemail: text(from.Voicemail), Playback: text(from.Playback), Hangup: text(from.Hangup)}
@@ -101,32 +125,76 @@ func newStoryStep(from *schema.DecidedStep, shown func(string, int) string) Stor
 	return step
 }
 
-// keptStories is how many are kept, the latest.
-const keptStories = 200
+// How many stories are kept, the latest: of those that went well, and of those that did not, which are
+// looked for, and for longer.
+const (
+	keptStories  = 200
+	keptFailures = 400
+)
 
-// stories are those of the decisions that were explained because somebody watched.
+// stories are those of decisions that somebody watched.
 type stories struct {
-	mu    sync.Mutex // guards all below; a story is kept some twenty times a second
-	byID  map[string]*Story
-	order [keptStories]string
-	next  int
+	mu   sync.Mutex // guards all below; a story is kept some forty times a second
+	byID map[string]toldDecision
+	good storyRing
+	bad  storyRing
 }
 
-func (s *stories) keep(story *Story, id string) {
+// toldDecision is a decision with its story: it is remembered for longer than others are.
+type toldDecision struct {
+	Decision
+	story *Story
+}
+
+// storyRing is the ids of the stories that are kept, in their order.
+type storyRing struct {
+	ids  []string
+	next int
+}
+
+func newStories() stories {
+	return stories{byID: map[string]toldDecision{}, good: storyRing{ids: make([]string, keptStories)}, bad: storyRing{ids: make([]string, keptFailures)}}
+}
+
+func (s *stories) keep(d Decision, story *Story, failed bool) {
+	id, ring := d.ID, &s.good
+	if failed {
+		ring = &s.bad
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byID[id] == nil {
-		delete(s.byID, s.order[s.next])
-		s.order[s.next] = id
-		s.next = (s.next + 1) % keptStories
+	if _, known := s.byID[id]; !known {
+		delete(s.byID, ring.ids[ring.next])
+		ring.ids[ring.next] = id
+		ring.next = (ring.next + 1) % len(ring.ids)
 	} else if len(story.Trail) == 0 {
 		return // a lookup sent again has no story of its own
 	}
-	s.byID[id] = story
+	s.byID[id] = toldDecision{d, story}
 }
 
-func (s *stories) find(id string) *Story {
+func (s *stories) find(id string) (toldDecision, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.byID[id]
+	told, ok := s.byID[id]
+	return told, ok
+}
+
+// others adds to list the decisions with a story that are not in it.
+func (s *stories) others(list []Decision, f *DecisionFilter) []Decision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byID) == 0 {
+		return list
+	}
+	there := make(map[string]bool, len(list))
+	for i := range list {
+		there[list[i].ID] = true
+	}
+	for id, told := range s.byID {
+		if !there[id] && f.matches(&told.Decision) {
+			list = append(list, told.Decision)
+		}
+	}
+	return list
 }

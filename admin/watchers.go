@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,11 @@ type watchers struct {
 	mu      sync.Mutex                 // guards changes of list
 	list    atomic.Pointer[[]*watcher] // nil for nobody
 	stories allowance
+	// What fails is told in full beyond that, as far as it can be foreseen: by the numbers called that
+	// failed a moment ago. Of the rest there is an outline.
+	failing  suspects
+	foreseen allowance
+	outlines allowance
 }
 
 // watcher is one of them. What it cannot take, because it reads too slowly or there is more than a
@@ -31,6 +37,8 @@ const (
 	// A second's worth: decisions shown to one watcher, and decisions that are told in full.
 	shownPerSecond   = 50
 	storiesPerSecond = 20
+	// Failures have their own, for those told in full and for outlines.
+	failuresPerSecond = 20
 )
 
 // Subscribe shows the decisions that f selects from now on until cancel, which may be called more than
@@ -78,11 +86,50 @@ func (ds *Decisions) Watching(call *schema.Call) bool {
 	}
 	for _, w := range *list {
 		if w.filter.mayMatch(call) {
-			return ds.watchers.stories.take(call.At, storiesPerSecond)
+			return ds.watchers.stories.take(call.At, storiesPerSecond) ||
+				ds.watchers.failing.has(call) && ds.watchers.foreseen.take(call.At, failuresPerSecond)
 		}
 	}
 	return false
 }
+
+// failed reports whether something else stood in for what was asked.
+func failed(d *schema.Decision) bool {
+	return d.Source == schema.SourceFallback || d.Source == schema.SourceLastGood
+}
+
+// sawFailure notes that the number called is failing, and reports whether the decision should be
+// outlined: it was not explained, and somebody is watching who sees it.
+func (ws *watchers) sawFailure(now time.Time, call *schema.Call, d *schema.Decision) bool {
+	list := ws.list.Load()
+	if list == nil || d.Repeated {
+		return false
+	}
+	ws.failing.note(call)
+	for _, w := range *list {
+		if !call.Explain && w.filter.matchesRaw(call, d) {
+			return ws.outlines.take(now, failuresPerSecond)
+		}
+	}
+	return false
+}
+
+// suspects remembers numbers whose calls failed, by their hashes: one forgets another now and then.
+type suspects struct {
+	seed  maphash.Seed
+	until [256]atomic.Int64 // Unix seconds
+}
+
+// suspectFor is how long a number is a suspect after a failure.
+const suspectFor = time.Minute
+
+func (s *suspects) of(call *schema.Call) *atomic.Int64 {
+	return &s.until[maphash.String(s.seed, call.Callee())%uint64(len(s.until))]
+}
+
+func (s *suspects) note(call *schema.Call) { s.of(call).Store(call.At.Add(suspectFor).Unix()) }
+
+func (s *suspects) has(call *schema.Call) bool { return s.of(call).Load() > call.At.Unix() }
 
 // mayMatch is matches as far as it can be told before the decision.
 func (f *DecisionFilter) mayMatch(call *schema.Call) bool {

@@ -27,9 +27,10 @@ var webhooks = collection[schema.Webhook]{
 	},
 	matches: func(w *schema.Webhook, q string) bool { return has(q, w.URL, w.Name, w.Description) },
 	show:    showWebhook,
-	showInList: func(w *schema.Webhook) (any, error) {
-		return listedWebhook{w.ID, w.URL, w.TypeCall, w.Type, w.Event}, nil
+	showInList: func(r *request, w *schema.Webhook) (any, error) {
+		return listedWebhook{w.ID, w.URL, w.TypeCall, w.Type, w.Event, r.failing(w.ID)}, nil
 	},
+	told:    failingKey,
 	prepare: readyWebhook,
 	created: func(r *request, _ *schema.Webhook) error { return r.done() }, // as documented, and so not 201
 }
@@ -41,10 +42,32 @@ type listedWebhook struct {
 	TypeCall string `json:"type_call"`
 	Type     string `json:"type"`
 	Event    string `json:"event"`
+	// Failing is there where the webhook gets nothing any more, since it failed for too long.
+	Failing *failing `json:"disabled_for_failing,omitempty"`
+}
+
+const failingKey = "disabled_for_failing"
+
+// failing is since when and why a webhook has been disabled for its failures.
+type failing struct {
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+}
+
+// failing tells that of a webhook of the request's project, nil where it is not so.
+func (r *request) failing(webhook int64) *failing {
+	if r.deliveries == nil {
+		return nil
+	}
+	since, reason, is := r.deliveries.Disabled(r.project.ID, webhook)
+	if !is {
+		return nil
+	}
+	return &failing{since.UTC(), reason}
 }
 
 // showWebhook shows a webhook: the documented fields, be they empty, and those of ours that are set.
-func showWebhook(w *schema.Webhook) (any, error) {
+func showWebhook(r *request, w *schema.Webhook) (any, error) {
 	b, err := schema.EncodeResource(w, false)
 	if err != nil {
 		return nil, err
@@ -55,6 +78,11 @@ func showWebhook(w *schema.Webhook) (any, error) {
 	}
 	if err := json.Unmarshal(b, &fields); err != nil {
 		return nil, fmt.Errorf("show a webhook: %w", err)
+	}
+	if f := r.failing(w.ID); f != nil {
+		if fields[failingKey], err = json.Marshal(f); err != nil {
+			return nil, fmt.Errorf("show a webhook: %w", err)
+		}
 	}
 	return fields, nil
 }
@@ -89,9 +117,12 @@ func (r *request) typeFilter() (string, error) {
 	return filter.Type, err
 }
 
-// readyWebhook gives a new webhook its id. One that replaces another keeps its type where none is
+// readyWebhook gives a new webhook its id, and its event the name that is kept. One that replaces another keeps its type where none is
 // said: the documented API shows a type, but none of its requests sets one.
 func readyWebhook(r *request, was, w *schema.Webhook, body []byte) error {
+	if kind, known := schema.EventKind(w.Event); known {
+		w.Event = kind // as the check would, so that it is known again
+	}
 	if was != nil {
 		var said struct {
 			Type *string `json:"type"`
@@ -122,9 +153,21 @@ func newWebhookID(r *request) (int64, error) {
 		}
 		id := int64(n)
 		if !slices.ContainsFunc(r.project.Webhooks, func(w schema.Webhook) bool { return w.ID == id }) {
-			return id, nil
+			return r.reserve(id)
 		}
 	}
+}
+
+// reserve keeps an id for a create that has an Idempotency-Key, which is given the same one each time.
+func (r *request) reserve(id int64) (int64, error) {
+	if r.once == "" {
+		return id, nil
+	}
+	reserved, first, err := r.store.SetIfAbsent(r.ctx, r.once+":id", strconv.AppendInt(nil, id, 10), rememberFor)
+	if err != nil || first {
+		return id, err
+	}
+	return strconv.ParseInt(string(reserved), 10, 64)
 }
 
 const (

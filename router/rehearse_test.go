@@ -156,8 +156,8 @@ func TestStatsGoOnWhenAHookIsChangedAndEndWithIt(t *testing.T) {
 	if _, ok := g.HookStats("1001", "gone"); ok {
 		t.Error("there are stats of a hook that is not there")
 	}
-	if all := g.AllHookStats("1001"); len(all) != 3 || all[0].Hook != "crm" || len(g.AllHookStats("")) != 3 || len(g.AllHookStats("1002")) != 0 {
-		t.Errorf("got %d hooks of 1001, %d in all", len(all), len(g.AllHookStats("")))
+	if all := g.AllHookStats("1001", time.Minute); len(all) != 3 || all[0].Hook != "crm" || len(g.AllHookStats("", time.Minute)) != 3 || len(g.AllHookStats("1002", time.Minute)) != 0 {
+		t.Errorf("got %d hooks of 1001, %d in all", len(all), len(g.AllHookStats("", time.Minute)))
 	}
 }
 

@@ -91,19 +91,22 @@ func (r *Router) HookStats(project, id string) (schema.HookStats, bool) {
 	if p == nil || p.hooks[id] == nil {
 		return schema.HookStats{}, false
 	}
-	return p.hooks[id].tell(project, time.Now()), true
+	stats := p.hooks[id].tell(project, time.Now(), statsPeriods)
+	stats.Failures = p.hooks[id].stats.last()
+	return stats, true
 }
 
-// AllHookStats tells of every hook of a project, "" for all projects, in the order of their ids.
-func (r *Router) AllHookStats(project string) []schema.HookStats {
-	now := time.Now()
+// AllHookStats tells of every hook of a project, "" for all projects, in the order of their ids: of the
+// periods of the time lately alone, and not of the failures.
+func (r *Router) AllHookStats(project string, lately time.Duration) []schema.HookStats {
+	now, periods := time.Now(), int((lately+statsPeriod-1)/statsPeriod)
 	var list []schema.HookStats
 	for id, p := range r.table.Load().projects {
 		if project != "" && id != project {
 			continue
 		}
 		for _, h := range p.hooks {
-			list = append(list, h.tell(id, now))
+			list = append(list, h.tell(id, now, periods))
 		}
 	}
 	slices.SortFunc(list, func(a, b schema.HookStats) int {
@@ -115,10 +118,10 @@ func (r *Router) AllHookStats(project string) []schema.HookStats {
 	return list
 }
 
-func (h *hook) tell(project string, now time.Time) schema.HookStats {
+func (h *hook) tell(project string, now time.Time, periods int) schema.HookStats {
 	return schema.HookStats{
 		Project: project, Hook: h.conf.ID, Breaker: h.breaker.state(now),
 		InFlight: int(h.bulkhead.inFlight.Load()), MaxInFlight: int(h.bulkhead.limit),
-		PeriodLength: statsPeriod, Periods: h.stats.series.Last(now, statsPeriods), Failures: h.stats.last(),
+		PeriodLength: statsPeriod, Periods: h.stats.series.Last(now, periods),
 	}
 }
