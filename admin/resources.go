@@ -95,8 +95,11 @@ func (c *collection[T]) create(r *request) error {
 	}
 	var place int
 	err = r.change(func(p *schema.Project) error {
-		if c.find(p, c.id(one)) >= 0 {
-			return invalid(c.idKey, fmt.Sprintf("found %q; want one that no other %s has", c.id(one), c.noun))
+		if place = c.find(p, c.id(one)); place >= 0 {
+			if r.again && same(&(*c.list(p))[place], one) {
+				return nil
+			}
+			return behind(invalid(c.idKey, fmt.Sprintf("found %q; want one that no other %s has", c.id(one), c.noun)))
 		}
 		list := c.list(p)
 		place = len(*list)
@@ -162,12 +165,12 @@ func (c *collection[T]) decode(r *request, was *T) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
-	one := new(T)
-	if err := schema.DecodeResource(body, one); err != nil {
-		return nil, err
 	if c.told != "" {
 		body = without(body, c.told)
 	}
+	one := new(T)
+	if err := schema.DecodeResource(body, one); err != nil {
+		return nil, err
 	}
 	if was != nil {
 		if c.id(one) == "" || c.id(one) == "0" {
@@ -186,9 +189,6 @@ func (c *collection[T]) decode(r *request, was *T) (*T, error) {
 	return one, nil
 }
 
-// find returns the place of the one called id, -1 for nowhere.
-func (c *collection[T]) find(p *schema.Project, id string) int {
-	list := *c.list(p)
 // without returns a JSON object without one of its keys; what is no object is refused by who reads it.
 func without(body []byte, key string) []byte {
 	said := map[string]json.RawMessage{}
@@ -203,6 +203,9 @@ func without(body []byte, key string) []byte {
 	return rest
 }
 
+// find returns the place of the one called id, -1 for nowhere.
+func (c *collection[T]) find(p *schema.Project, id string) int {
+	list := *c.list(p)
 	for i := range list {
 		if c.id(&list[i]) == id {
 			return i
@@ -211,9 +214,6 @@ func without(body []byte, key string) []byte {
 	return -1
 }
 
-// within gives faults at the place in the list that was sent the field names of what was sent, and
-// leaves all others as they are: paths within the project.
-func (c *collection[T]) within(err error, place int) error {
 // same reports two that say the same.
 func same(a, b any) bool {
 	textA, errA := schema.EncodeResource(a, true)
@@ -221,6 +221,9 @@ func same(a, b any) bool {
 	return errA == nil && errB == nil && bytes.Equal(textA, textB)
 }
 
+// within gives faults at the place in the list that was sent the field names of what was sent, and
+// leaves all others as they are: paths within the project.
+func (c *collection[T]) within(err error, place int) error {
 	var faults schema.Faults
 	if !errors.As(err, &faults) {
 		return err
@@ -236,7 +239,7 @@ func same(a, b any) bool {
 }
 
 func (c *collection[T]) none(r *request) error {
-	return notFound(fmt.Sprintf("%s %.80q in project %s", c.noun, r.arg("id"), r.project.ID))
+	return behind(notFound(fmt.Sprintf("%s %.80q in project %s", c.noun, r.arg("id"), r.project.ID)))
 }
 
 // has reports whether q, in lower case, stands in one of the texts.
