@@ -144,15 +144,8 @@ func (q *question) asEvent() (*schema.Event, *fault) {
 	if !ok {
 		return nil, badField("event", "want create, answer or destroy (or before_call, after_call)")
 	}
-	way, _ := q.call.CustomValue("direction")
-	if way == "" && q.call.Said(schema.ParamType) {
-		way = q.call.Get(schema.ParamType)
-	}
-	direction, ok := schema.Direction(way)
-	if direction == "" {
-		direction = "inbound"
-	}
-	if !ok && way != "" {
+	direction, ok := schema.CallDirection(&q.call)
+	if !ok {
 		return nil, badField("direction", "want inbound or outbound (or in, out)")
 	}
 	id := q.call.ID()

@@ -18,8 +18,8 @@ const (
 	disabledKind = "webhook-disabled"
 	noticesTrail = "notices"
 	maxNotices   = 10_000
-	// noteAfter is how long an endpoint has to fail before the store is told since when, and how often
-	// it is told that one works: it is not asked to write with every request.
+	// noteAfter is how often the store is told of an endpoint that it fails, or works: it is not asked to
+	// write with every request.
 	noteAfter = time.Minute
 )
 
@@ -43,36 +43,53 @@ const storeTime = 3 * time.Second
 
 func failingKey(queue string) string { return "failing:" + queue }
 
-// noteFailing keeps in the store since when an endpoint has failed, across restarts and for all
-// instances, and disables it where that has been too long.
-func (n *Notify) noteFailing(l *lane, limit time.Duration, since time.Time, noted bool) {
+// failing is a run of failures as the store has it, across restarts and for all instances.
+type failing struct {
+	Since time.Time `json:"since"`
+	Last  time.Time `json:"last"`
+	Notes int       `json:"notes"` // how often the store was told of it
+}
+
+// minNotes is how many notes an endpoint is disabled for at least: that it failed twice, days apart and with
+// nothing in between, says little.
+const minNotes = 5
+
+// quiet is how long nothing may be heard of an endpoint in a run of failures; the next one begins another.
+func quiet(limit time.Duration) time.Duration { return max(limit/4, time.Hour) }
+
+// noteFailing keeps in the store that an endpoint failed at now, since when on this instance, and
+// disables it where that has gone on for too long.
+func (n *Notify) noteFailing(l *lane, limit time.Duration, since, now time.Time, kept bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	if !noted {
-		first, set, err := n.store.SetIfAbsent(ctx, failingKey(l.queue), []byte(since.Format(time.RFC3339Nano)), limit+24*time.Hour)
-		if err != nil {
-			return // with the next failure
+	run := failing{Since: since}
+	text, err := n.store.Get(ctx, failingKey(l.queue))
+	switch {
+	case err == nil:
+		var known failing
+		if json.Unmarshal(text, &known) == nil && now.Sub(known.Last) <= quiet(limit) {
+			if run.Notes = known.Notes; known.Since.Before(since) {
+				run.Since = known.Since
+			}
 		}
-		if earlier, err := time.Parse(time.RFC3339Nano, string(first)); !set && err == nil && earlier.Before(since) {
-			since = earlier
-		}
-		n.mu.Lock()
-		if !l.since.IsZero() {
-			l.since, l.noted = since, true
-		}
-		n.mu.Unlock()
+	case !errors.Is(err, store.ErrNotFound):
+		return // with the next failure
+	case kept: // and another instance has had better luck in the meantime
+		run.Since = now
 	}
-	if limit == 0 || n.now().Sub(since) < limit {
+	run.Last = now
+	run.Notes++
+	if n.store.Set(ctx, failingKey(l.queue), mustJSON(run), 2*quiet(limit)) != nil {
 		return
 	}
-	// Another instance may have had better luck in the meantime.
-	if _, err := n.store.Get(ctx, failingKey(l.queue)); errors.Is(err, store.ErrNotFound) {
-		n.mu.Lock()
-		l.since, l.noted = n.now(), false
-		n.mu.Unlock()
-		return
+	n.mu.Lock()
+	if !l.since.IsZero() {
+		l.since, l.kept = run.Since, true
 	}
-	n.disable(l.queue, "it has failed since "+since.UTC().Format(time.RFC3339))
+	n.mu.Unlock()
+	if now.Sub(run.Since) >= limit && run.Notes >= minNotes {
+		n.disable(l.queue, "it has failed since "+run.Since.UTC().Format(time.RFC3339))
+	}
 }
 
 // forgetFailing says that an endpoint works.
@@ -98,19 +115,24 @@ func (n *Notify) disable(queue, reason string) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
 	version, err := n.store.PutDoc(ctx, disabledKind, queue, mustJSON(d), 0)
-	if errors.Is(err, store.ErrConflict) {
-		return // another instance was first
-	}
-	if err != nil {
-		n.log.Error("a webhook is disabled here, but other instances could not be told", zap.String("queue", queue), zap.Error(err))
-	}
 	n.mu.Lock()
-	if _, still := n.disabled[queue]; still {
-		d.version = version
-		n.disabled[queue] = d
+	if mine, still := n.disabled[queue]; still && mine.version == 0 {
+		if d.version = version; err == nil {
+			n.disabled[queue] = d
+		} else { // it holds on all instances or on none: what only this one knew, nobody could enable
+			delete(n.disabled, queue)
+			n.reopen(queue)
+		}
 	}
 	n.mu.Unlock()
-	n.notice(ctx, queue, "disabled: "+reason)
+	switch {
+	case err == nil:
+		n.notice(ctx, queue, "disabled: "+reason)
+	case errors.Is(err, store.ErrConflict): // another instance was first
+		_ = n.readDisabled(ctx) // else with the next change
+	default:
+		n.log.Error("a webhook is not disabled until the store takes it; its next failure tries again", zap.String("queue", queue), zap.Error(err))
+	}
 }
 
 // notice tells the operator.
@@ -160,7 +182,7 @@ func (n *Notify) reopen(queue string) {
 	}
 	n.setOff(l)
 	if !l.off {
-		l.failures, l.since, l.noted, l.paused = 0, time.Time{}, false, time.Time{}
+		l.failures, l.since, l.kept, l.paused = 0, time.Time{}, false, time.Time{}
 		l.width = min(startWidth, l.target.webhook.MaxInFlight)
 		n.wakeLane(l)
 	}

@@ -29,6 +29,10 @@ func (n *Notify) Emit(call *schema.Call, d *schema.Decision) {
 	if p == nil || len(p.events["create"]) == 0 {
 		return
 	}
+	if n.ended.Load() { // nobody will take it
+		n.metrics.dropped.Inc()
+		return
+	}
 	select {
 	case n.emitted <- eventOf(call, d):
 	default:
@@ -38,8 +42,9 @@ func (n *Notify) Emit(call *schema.Call, d *schema.Decision) {
 
 // eventOf makes an event of a call. Its strings are its own.
 func eventOf(call *schema.Call, d *schema.Decision) *schema.Event {
+	direction, _ := schema.CallDirection(call) // a decision doesn't ask whether it is one
 	e := &schema.Event{
-		Project: strings.Clone(d.Project), Kind: "create", Direction: "inbound", CallID: strings.Clone(call.ID()), At: call.At,
+		Project: strings.Clone(d.Project), Kind: "create", Direction: direction, CallID: strings.Clone(call.ID()), At: call.At,
 	}
 	for p := range schema.ParamCount {
 		if call.Said(p) {
@@ -47,24 +52,46 @@ func eventOf(call *schema.Call, d *schema.Decision) *schema.Event {
 		}
 	}
 	for _, c := range call.Customs() {
+		if c.Name == "direction" { // which the event has
+			continue
+		}
 		e.Values = append(e.Values, schema.Custom{Name: strings.Clone(c.Name), Value: strings.Clone(c.Value)})
 	}
 	return e
 }
 
-// emit accepts what decisions emit. Nobody waits for it, so that nobody can send it again.
+// emit accepts what decisions emit. Nobody waits for it, so that nobody can send it again: those that
+// wait when ctx ends are accepted yet, for as long as lastWords.
 func (n *Notify) emit(ctx context.Context) {
 	for {
 		select {
 		case e := <-n.emitted:
-			within, cancel := context.WithTimeout(ctx, acceptTime)
-			if a := n.Accept(within, e, ""); a == schema.EventNoSpace || a == schema.EventNotKept {
-				n.metrics.dropped.Inc()
-				n.log.Warn("the event of a decision was lost", zap.String("project", e.Project))
-			}
-			cancel()
+			n.acceptEmitted(context.WithoutCancel(ctx), e)
 		case <-ctx.Done():
+			n.acceptWaiting()
 			return
 		}
+	}
+}
+
+func (n *Notify) acceptWaiting() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	for {
+		select {
+		case e := <-n.emitted:
+			n.acceptEmitted(ctx, e)
+		default:
+			return
+		}
+	}
+}
+
+func (n *Notify) acceptEmitted(ctx context.Context, e *schema.Event) {
+	within, cancel := context.WithTimeout(ctx, acceptTime)
+	defer cancel()
+	if a := n.Accept(within, e, ""); a == schema.EventNoSpace || a == schema.EventNotKept {
+		n.metrics.dropped.Inc()
+		n.log.Warn("the event of a decision was lost", zap.String("project", e.Project))
 	}
 }

@@ -1,15 +1,18 @@
 package notify
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hookswitch/schema"
+	"hookswitch/store"
 )
 
 // slow is a webhook whose requests may take long.
@@ -204,4 +207,74 @@ func TestAnEndpointThatWorksNowAndThenIsNotDisabled(t *testing.T) {
 	if _, reason, is := b.Disabled("p", 1); is {
 		t.Errorf("it is disabled: %s", reason)
 	}
+}
+
+// Two failures of a webhook that gets little to do say nothing of the days between them.
+func TestIsolatedFailuresDoNotDisableAnEndpoint(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		every    time.Duration
+		disabled bool
+	}{
+		{"one in two days", 48 * time.Hour, false},
+		{"one in six days", 6 * 24 * time.Hour, false},
+		{"one in a day, none in between that works", 24 * time.Hour, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, c := newReceiver(t), newClock()
+			r.on("/", status(500))
+			s := openBolt(t, filepath.Join(t.TempDir(), "hookswitch.db"))
+			w := webhook(1, r.URL+"/", func(w *schema.Webhook) { w.DisableAfter, w.Retry = 5*24*time.Hour, "none" })
+			b := start(t, s, c, Options{}, w)
+			for i := range 8 {
+				b.accept(fmt.Sprint(i))
+				b.pass(pollEvery)
+				if i == 3 { // a restart forgets nothing
+					b.stop()
+					b = start(t, s, c, Options{}, w)
+				}
+				b.pass(tc.every)
+			}
+			if _, reason, is := b.Disabled("p", 1); is != tc.disabled {
+				t.Errorf("disabled: %v (%s); want %v", is, reason, tc.disabled)
+			}
+		})
+	}
+}
+
+// What only one instance held for disabled, nobody could enable.
+func TestAnEndpointThatTheStoreCouldNotBeToldOfIsDisabledByItsNextFailure(t *testing.T) {
+	r := newReceiver(t)
+	r.on("/", status(http.StatusGone))
+	s := &undocumented{Store: openBolt(t, filepath.Join(t.TempDir(), "hookswitch.db"))}
+	s.full.Store(true)
+	b := start(t, s, nil, Options{}, webhook(1, r.URL+"/"))
+	b.accept("a")
+	eventually(t, "it is tried again", func() bool { return len(r.requests("/")) > 2 })
+	s.full.Store(false)
+	var doc store.Doc
+	eventually(t, "it is disabled on every instance", func() bool {
+		var err error
+		doc, err = s.GetDoc(t.Context(), disabledKind, queueOf("p", 1))
+		return err == nil
+	})
+	r.on("/", nil)
+	must(t, s.DeleteDoc(t.Context(), disabledKind, queueOf("p", 1), doc.Version)) // as another instance does
+	eventually(t, "what was held is delivered", b.empty)
+	if _, _, is := b.Disabled("p", 1); is {
+		t.Error("it is still disabled here")
+	}
+}
+
+// undocumented is a store that takes no documents.
+type undocumented struct {
+	store.Store
+	full atomic.Bool
+}
+
+func (u *undocumented) PutDoc(ctx context.Context, kind, id string, body []byte, expected uint64) (uint64, error) {
+	if u.full.Load() {
+		return 0, store.ErrFull
+	}
+	return u.Store.PutDoc(ctx, kind, id, body, expected)
 }

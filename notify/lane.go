@@ -47,15 +47,18 @@ type lane struct {
 	wakes uint64 // how often it was told so
 	off   bool   // disabled, by hand or for its failures: what it has is held
 
+	marked time.Time // when the store was last told that an instance has the webhook
+
 	inFlight int
 	// width is how many requests may be under way now: half as many after each failure, down to one
 	// that tries whether the endpoint is back, and twice as many after each success, up to max_in_flight.
 	width    int
 	failures int // in a row
-	// since is when they began; noted says that the store has that, cleared when it was last told
-	// that all is well.
-	since, cleared time.Time
-	noted          bool
+	// since is when they began, without a quiet time in between, last when the last one was; kept says
+	// that the store has them. It was last told that the endpoint fails when noted, and that it works
+	// when cleared.
+	since, last, noted, cleared time.Time
+	kept                        bool
 
 	paused time.Time // the endpoint asked to be left alone until then
 	// tokens are the requests that its rate allows at the moment refilled.
@@ -82,7 +85,6 @@ func (n *Notify) takeLanes(t *table) {
 		}
 		l.target = target
 		l.width = max(1, min(l.width, target.webhook.MaxInFlight))
-		delete(n.orphans, queue)
 		n.setOff(l)
 		n.wakeLane(l)
 	}
@@ -174,13 +176,15 @@ func (l *lane) allowed(n int, now time.Time) (int, time.Duration) {
 
 // succeed and fail take note of how a request ended.
 func (l *lane) succeed() {
-	l.failures, l.since, l.noted = 0, time.Time{}, false
+	l.failures, l.since, l.kept = 0, time.Time{}, false
 	l.width = min(2*l.width, l.target.webhook.MaxInFlight)
 }
 
 func (l *lane) fail(now time.Time) {
-	if l.failures++; l.failures == 1 {
-		l.since = now
+	l.failures++
+	if l.since.IsZero() || now.Sub(l.last) > quiet(l.target.webhook.DisableAfter) {
+		l.since, l.kept = now, false
 	}
+	l.last = now
 	l.width = max(1, l.width/2)
 }

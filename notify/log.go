@@ -113,7 +113,7 @@ const (
 )
 
 // logbook writes the delivery log, behind the deliveries: a crash loses the last entries, but never
-// those of failed deliveries, which are flushed.
+// those of failed deliveries, which are flushed, and held apart from what newer ones push out.
 type logbook struct {
 	store   store.Store
 	metrics *metrics
@@ -173,7 +173,7 @@ func (b *logbook) flush(ctx context.Context, more ...store.Record) error {
 	keep := int(b.keep.Load())
 	for len(list) > 0 {
 		some := list[:min(len(list), maxWritten)]
-		if err := b.store.AddRecords(ctx, keep, some...); err != nil {
+		if err := b.write(ctx, keep, some); err != nil {
 			b.mu.Lock()
 			b.list = append(list, b.list...)
 			b.mu.Unlock()
@@ -181,7 +181,17 @@ func (b *logbook) flush(ctx context.Context, more ...store.Record) error {
 		}
 		list = list[len(some):]
 	}
-	return b.store.AddRecords(ctx, keep, more...)
+	return b.write(ctx, keep, more)
+}
+
+func (b *logbook) write(ctx context.Context, keep int, records []store.Record) error {
+	dropped, err := b.store.AddRecords(ctx, keep, records...)
+	if dropped > 0 {
+		b.metrics.forgotten.Add(float64(dropped))
+		b.log.Error("deliveries that were given up can no longer be replayed: there are too many of them; raise events.log_entries, or replay them sooner",
+			zap.Int("deliveries", dropped))
+	}
+	return err
 }
 
 // forgetOld forgets what is older than the log is kept, a bounded number of each webhook at a time.

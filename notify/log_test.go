@@ -178,16 +178,16 @@ func TestWhatFailedIsReplayed(t *testing.T) {
 		}
 		must(t, b.Replay(t.Context(), deliveryID(events[0].ID, 3))) // one that was delivered
 		eventually(t, "it is delivered again", func() bool { return len(r.requests("/3")) == 11 })
-		if n, err := b.ReplayFailed(t.Context(), schema.DeliveryFilter{Project: "p", Webhook: 2}); err != nil || n != 10 {
+		if n, _, err := b.ReplayFailed(t.Context(), schema.DeliveryFilter{Project: "p", Webhook: 2}, ""); err != nil || n != 10 {
 			t.Errorf("all of one webhook: got %d, %v; want 10", n, err)
 		}
 		for _, e := range events {
 			b.delivery(e, 2, schema.DeliveryDelivered)
 		}
-		if n, err := b.ReplayFailed(t.Context(), schema.DeliveryFilter{Project: "p", Since: time.Now().Add(time.Hour)}); err != nil || n != 0 {
+		if n, _, err := b.ReplayFailed(t.Context(), schema.DeliveryFilter{Project: "p", Tried: time.Now().Add(time.Hour)}, ""); err != nil || n != 0 {
 			t.Errorf("since later: got %d, %v; want none", n, err)
 		}
-		if n, err := b.ReplayFailed(t.Context(), schema.DeliveryFilter{Project: "p", Since: time.Now().Add(-time.Hour)}); err != nil || n != 9 {
+		if n, next, err := b.ReplayFailed(t.Context(), schema.DeliveryFilter{Project: "p", Tried: time.Now().Add(-time.Hour)}, ""); next != "" || err != nil || n != 9 {
 			t.Errorf("all since: got %d, %v; want 9", n, err)
 		}
 		for _, e := range events {
@@ -206,7 +206,8 @@ func TestARecordThatLostItsBeginningIsReadAllTheSame(t *testing.T) {
 	b := start(t, s, nil, Options{}, webhook(1, "http://127.0.0.1:1/"))
 	id := deliveryID(newEventID(time.Now()), 1)
 	e := logEntry{Attempt: &schema.DeliveryAttempt{Status: 500}, State: schema.DeliveryFailed}
-	must(t, s.AddRecords(t.Context(), 10, store.Record{Log: queueOf("p", 1), ID: id, Body: append([]byte("{half of a li\n"), e.line()...)}))
+	_, err := s.AddRecords(t.Context(), 10, store.Record{Log: queueOf("p", 1), ID: id, Body: append([]byte("{half of a li\n"), e.line()...)})
+	must(t, err)
 	d, err := b.Get(t.Context(), id)
 	if err != nil || len(d.Attempts) != 1 || d.State != schema.DeliveryFailed {
 		t.Errorf("got %+v, %v", d, err)
@@ -214,7 +215,7 @@ func TestARecordThatLostItsBeginningIsReadAllTheSame(t *testing.T) {
 	if err := b.Replay(t.Context(), id); !errors.Is(err, ErrNoEvent) {
 		t.Errorf("a replay: got %v", err)
 	}
-	if n, err := b.ReplayFailed(t.Context(), schema.DeliveryFilter{}); n != 0 || err != nil {
+	if n, _, err := b.ReplayFailed(t.Context(), schema.DeliveryFilter{}, ""); n != 0 || err != nil {
 		t.Errorf("a replay of all: got %d, %v", n, err)
 	}
 }
@@ -330,15 +331,21 @@ func TestADecisionEmitsAnEventAndNeverWaits(t *testing.T) {
 	}
 	b.stop() // nobody takes what is emitted now
 	must(t, b.Load(config(schema.Events{EmitCreate: true}, webhook(1, r.URL+"/"))))
+	b.ended.Store(false) // though it did not look like that yet
 	for i := range maxEmitted + 10 {
 		decide(fmt.Sprint(i), func() {})
 	}
 	if got := metric(t, reg, "events_dropped_total"); got != 10 {
 		t.Errorf("dropped %v; want 10", got)
 	}
+	b.ended.Store(true)
+	decide("after the end", func() {})
+	if got := metric(t, reg, "events_dropped_total"); got != 11 {
+		t.Errorf("dropped %v; want 11", got)
+	}
 	must(t, b.Load(config(schema.Events{EmitCreate: false}, webhook(1, r.URL+"/"))))
 	decide("unasked", func() {})
-	if got := metric(t, reg, "events_dropped_total"); got != 10 {
+	if got := metric(t, reg, "events_dropped_total"); got != 11 {
 		t.Errorf("dropped one that nobody asked for")
 	}
 	b.Close()

@@ -19,6 +19,7 @@ type metrics struct {
 	events     [len(acceptances)]prometheus.Counter
 	dropped    prometheus.Counter
 	unlogged   prometheus.Counter
+	forgotten  prometheus.Counter
 	lost       prometheus.Counter
 	notices    prometheus.Counter
 	attempts   *prometheus.CounterVec // by project, webhook, result
@@ -39,10 +40,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return c
 	}
 	m := &metrics{
-		dropped:  counter("events_dropped_total", "Events of decisions that were dropped: too many waited, or the store did not take them."),
-		unlogged: counter("delivery_log_dropped_total", "Entries of the delivery log that were dropped, as the store did not take them."),
-		lost:     counter("delivery_leases_lost_total", "Deliveries whose lease had lapsed when they ended: another worker has them, too."),
-		notices:  counter("webhook_notices_total", "Notices about webhooks that were disabled or enabled."),
+		dropped:   counter("events_dropped_total", "Events of decisions that were dropped: too many waited, or the store did not take them."),
+		unlogged:  counter("delivery_log_dropped_total", "Entries of the delivery log that were dropped, as the store did not take them."),
+		forgotten: counter("delivery_log_given_up_dropped_total", "Deliveries that were given up and left the log before events.log_for was over: there were too many."),
+		lost:      counter("delivery_leases_lost_total", "Deliveries whose lease had lapsed when they ended: another worker has them, too."),
+		notices:   counter("webhook_notices_total", "Notices about webhooks that were disabled or enabled."),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hookswitch_delivery_attempts_total", Help: "Requests to webhooks, by result: ok, status, or why there was no answer.",
 		}, []string{"project", "webhook", "result"}),

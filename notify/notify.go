@@ -83,6 +83,7 @@ type Notify struct {
 	written  *logbook
 
 	emitted  chan *schema.Event // by decisions, to be accepted
+	ended    atomic.Bool        // Run has: what is emitted now is lost
 	wake     chan struct{}      // there may be something to lease; capacity 1
 	finished finished
 
@@ -143,6 +144,14 @@ func (n *Notify) Load(cfg *schema.Config) error {
 	n.written.keep.Store(int64(settings.LogEntries))
 	n.table.Store(t)
 	n.takeLanes(t)
+	for queue := range old.targets {
+		if t.targets[queue] == nil {
+			project, webhook := splitQueue(queue)
+			n.log.Warn("a webhook is gone; what waits for it is given up in an hour, unless one with its id comes: "+
+				"a webhook without an id in its file becomes another when its url, event, type_call or name is edited",
+				zap.String("project", project), zap.Int64("id", webhook))
+		}
+	}
 	return nil
 }
 
@@ -172,7 +181,8 @@ func (n *Notify) accept(ctx context.Context, e *schema.Event, key string) schema
 	items := itemsOf(e, wanted, now)
 	once, named := onceOf(e, key)
 	if !named {
-		return n.accepted(n.store.Enqueue(ctx, items...), items)
+		_, err := n.store.Enqueue(ctx, items...)
+		return n.accepted(err, items)
 	}
 	first, added, err := n.store.EnqueueOnce(ctx, once, items...)
 	if err != nil || added {
@@ -228,6 +238,8 @@ func (n *Notify) Run(ctx context.Context) {
 	defer giveUp()
 	settling.Go(func() { n.settle(last, over) })
 	logging.Go(func() { n.written.run(last, told) })
+	<-ctx.Done()
+	n.ended.Store(true)
 	serving.Wait()
 	drained := make(chan struct{})
 	go func() {

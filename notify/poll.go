@@ -2,6 +2,8 @@ package notify
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,8 +15,9 @@ import (
 const (
 	countEvery  = 10 * time.Second // how often the waiting deliveries are counted
 	forgetEvery = time.Minute      // how often old log entries are looked for
-	// orphanAfter is how long a webhook may be missing before its deliveries are given up: an instance
-	// may learn of a webhook after another has accepted events for it.
+	// orphanAfter is how long a webhook may be missing on every instance before its deliveries are given
+	// up: an instance may learn of a webhook after another has accepted events for it, or never where
+	// its file is an older one.
 	orphanAfter = time.Hour
 )
 
@@ -44,9 +47,11 @@ func (n *Notify) poll(ctx context.Context) {
 	}
 }
 
-// found wakes the lanes of queues, and gives up what has no webhook any more.
+// found wakes the lanes of queues, and gives up what has no webhook any more, on any instance. Queues
+// that have nothing due now are no orphans: somebody delivers what they hold.
 func (n *Notify) found(ctx context.Context, queues []string, now time.Time) {
-	var orphans []string
+	orphans := map[string]time.Time{}
+	var late []string
 	n.mu.Lock()
 	for _, q := range queues {
 		if l := n.lanes[q]; l != nil {
@@ -55,17 +60,73 @@ func (n *Notify) found(ctx context.Context, queues []string, now time.Time) {
 		}
 		since, known := n.orphans[q]
 		if !known {
-			n.orphans[q] = now
-		} else if now.Sub(since) >= orphanAfter {
-			orphans = append(orphans, q)
+			since = now
+		}
+		if orphans[q] = since; now.Sub(since) >= orphanAfter {
+			late = append(late, q)
 		}
 	}
+	n.orphans = orphans
 	n.mu.Unlock()
-	for _, q := range orphans {
+	for _, q := range late {
+		if marked, err := n.marked(ctx, q, now); err != nil || marked {
+			n.mu.Lock()
+			n.orphans[q] = now // another instance's; or who knows
+			n.mu.Unlock()
+			continue
+		}
 		if err := n.giveUp(ctx, q, now); err != nil {
 			n.log.Error("deliveries of a webhook that is gone stay", zap.String("queue", q), zap.Error(err))
 		}
 	}
+}
+
+// markKey is of the value that says when an instance last had a webhook for what a queue holds.
+func markKey(queue string) string { return "webhook-known:" + queue }
+
+// markEvery is how often it is written: an instance that is slow is not a dead one.
+const markEvery = orphanAfter / 6
+
+// mark says that this instance has webhooks for what is held.
+func (n *Notify) mark(ctx context.Context, held map[string]int, now time.Time) {
+	n.mu.Lock()
+	var due []*lane
+	for queue := range held {
+		if l := n.lanes[queue]; l != nil && now.Sub(l.marked) >= markEvery {
+			due = append(due, l)
+		}
+	}
+	n.mu.Unlock()
+	for _, l := range due {
+		if n.store.Set(ctx, markKey(l.queue), []byte(now.Format(time.RFC3339Nano)), 2*orphanAfter) != nil {
+			return // with the next count
+		}
+		n.mu.Lock()
+		l.marked = now
+		n.mu.Unlock()
+	}
+}
+
+// marked reports whether an instance that lives, or did within orphanAfter, has a webhook for the queue.
+func (n *Notify) marked(ctx context.Context, queue string, now time.Time) (bool, error) {
+	text, err := n.store.Get(ctx, markKey(queue))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	at, wrong := time.Parse(time.RFC3339Nano, string(text))
+	return err == nil && wrong == nil && now.Sub(at) < orphanAfter, err
+}
+
+// known reports whether anybody delivers what a queue gets.
+func (n *Notify) known(ctx context.Context, queue string) bool {
+	n.mu.Lock()
+	here := n.lanes[queue] != nil
+	n.mu.Unlock()
+	if here {
+		return true
+	}
+	there, _ := n.marked(ctx, queue, n.now())
+	return there
 }
 
 // giveUp ends the deliveries of a webhook that is gone, as failed ones. What there are more than one
@@ -84,9 +145,8 @@ func (n *Notify) giveUp(ctx context.Context, queue string, now time.Time) error 
 		if p, _, err := readPending(item.Body); err == nil {
 			entry.Created, entry.Event = p.Created, p.Event
 		}
-		endings[i] = ending{outcome: store.Outcome{Of: item, Body: item.Body}, mustLog: true, entry: store.Record{Log: queue, ID: item.ID, Body: entry.line()}}
+		endings[i] = ending{outcome: store.Outcome{Of: item, Body: item.Body}, mustLog: true, entry: store.Record{Log: queue, ID: item.ID, Body: entry.line(), Held: true}}
 	}
-	n.log.Warn("deliveries were given up: their webhook is gone", zap.String("queue", queue), zap.Int("deliveries", len(leased)))
 	n.mu.Lock()
 	n.busy += len(endings) // which settled takes off
 	n.mu.Unlock()
@@ -96,15 +156,18 @@ func (n *Notify) giveUp(ctx context.Context, queue string, now time.Time) error 
 		n.mu.Unlock()
 		return err
 	}
+	_, webhook := splitQueue(queue)
+	n.notice(ctx, queue, fmt.Sprintf("is gone; %d deliveries were given up, which can be replayed once a webhook has the id %d", len(leased), webhook))
 	return nil
 }
 
-// count tells the metrics how much is waiting.
+// count tells the metrics how much is waiting, and the other instances whose that is.
 func (n *Notify) count(ctx context.Context) {
 	held, err := n.store.Held(ctx)
 	if err != nil {
 		return // said by now
 	}
+	n.mark(ctx, held, n.now())
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for queue, l := range n.lanes {

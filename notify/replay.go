@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,9 @@ var (
 	ErrWaiting = errors.New("the delivery waits for its next attempt; a replay would make it two")
 	// ErrNoEvent says that the log has lost the event: a crash or the log's bounds took its first entry.
 	ErrNoEvent = errors.New("the log no longer has the delivery's event")
-	errNoStore = fmt.Errorf("%w: none is configured", store.ErrUnavailable)
+	// ErrNoWebhook says that nobody would deliver it.
+	ErrNoWebhook = errors.New("no webhook has the delivery's webhook id any more; give that id to the one that shall have it, and replay then")
+	errNoStore   = fmt.Errorf("%w: none is configured", store.ErrUnavailable)
 )
 
 const (
@@ -99,7 +102,15 @@ func (n *Notify) logsOf(ctx context.Context, f *schema.DeliveryFilter) (logs []s
 
 func selects(f *schema.DeliveryFilter, d *schema.Delivery) bool {
 	return (f.State == "" || f.State == d.State) && (f.Event == "" || f.Event == d.Event) &&
-		(f.CallID == "" || f.CallID == d.CallID) && (f.Since.IsZero() || !d.Created.Before(f.Since))
+		(f.CallID == "" || f.CallID == d.CallID) && (f.Since.IsZero() || !d.Created.Before(f.Since)) && (f.Tried.IsZero() || !lastTried(d).Before(f.Tried))
+}
+
+// lastTried is when a delivery's last attempt began, or when it was created where the log has none.
+func lastTried(d *schema.Delivery) time.Time {
+	if len(d.Attempts) == 0 {
+		return d.Created
+	}
+	return d.Attempts[len(d.Attempts)-1].At
 }
 
 // logReader goes through a log backwards.
@@ -178,53 +189,89 @@ func (n *Notify) record(ctx context.Context, id string) (r store.Record, err err
 }
 
 // Replay delivers again what was delivered or given up, from its first attempt on and under its id.
-// ErrWaiting and ErrNoEvent say why it can't.
+// ErrWaiting, ErrNoEvent and ErrNoWebhook say why it can't.
 func (n *Notify) Replay(ctx context.Context, id string) error {
 	r, err := n.record(ctx, id)
 	if err != nil {
 		return err
 	}
-	return n.replay(ctx, &r)
-}
-
-// ReplayFailed is Replay of all failed deliveries that the filter selects, whatever its State. It
-// returns how many it put back, with an error too.
-func (n *Notify) ReplayFailed(ctx context.Context, f schema.DeliveryFilter) (replayed int, err error) {
-	f.State = schema.DeliveryFailed
-	for before := ""; ; {
-		before, err = n.each(ctx, f, before, func(_ *schema.Delivery, r *store.Record) (bool, error) {
-			err := n.replay(ctx, r)
-			if errors.Is(err, ErrNoEvent) {
-				return true, nil
-			}
-			if err == nil {
-				replayed++
-			}
-			return true, err
-		})
-		if err != nil || before == "" {
-			return replayed, err
-		}
+	if !n.known(ctx, r.Log) {
+		return ErrNoWebhook
 	}
-}
-
-func (n *Notify) replay(ctx context.Context, r *store.Record) error {
-	d, created, event := readDelivery(r)
+	d, _, event := readDelivery(&r)
 	switch {
-	case d.State == schema.DeliveryWaiting:
+	case event == nil && d.State == schema.DeliveryWaiting:
 		return ErrWaiting
 	case event == nil:
 		return ErrNoEvent
 	}
-	now := n.now()
-	p := pending{Created: created, Event: event}
-	item := store.Item{ID: r.ID, Queue: r.Log, Due: now, Body: p.encode()}
-	if err := n.store.Enqueue(ctx, item); err != nil {
+	if replayed, err := n.replay(ctx, r); replayed > 0 || err != nil {
 		return err
 	}
+	return ErrWaiting
+}
+
+// maxReplayed bounds what one call of ReplayFailed does, so that its caller hears of it in time.
+const maxReplayed = 1000
+
+// ReplayFailed is Replay of failed deliveries that the filter selects, whatever its State; those that
+// can't be replayed are passed over. It begins before the delivery with the id before, "" for the last
+// one, and ends in time for ctx. It returns how many it put back, with an error too, and where to go on,
+// "" where there are no more.
+func (n *Notify) ReplayFailed(ctx context.Context, f schema.DeliveryFilter, before string) (replayed int, next string, err error) {
+	f.State = schema.DeliveryFailed
+	known := map[string]bool{}
+	for {
+		var batch []store.Record
+		next, err = n.each(ctx, f, before, func(_ *schema.Delivery, r *store.Record) (bool, error) {
+			is, asked := known[r.Log]
+			if !asked {
+				is = n.known(ctx, r.Log)
+				known[r.Log] = is
+			}
+			if is {
+				batch = append(batch, *r)
+			}
+			return len(batch) < page, nil
+		})
+		if err == nil {
+			var some int
+			some, err = n.replay(ctx, batch...)
+			replayed += some
+		}
+		if err != nil {
+			return replayed, before, err
+		}
+		deadline, bound := ctx.Deadline()
+		if next == "" || replayed >= maxReplayed || bound && time.Until(deadline) < storeTime {
+			return replayed, next, nil
+		}
+		before = next
+	}
+}
+
+// replay puts deliveries back, those that have their event, and returns how many were not in the outbox
+// yet. Whether they are the outbox knows; the log may be behind, and ahead of it where a delivery is just
+// being given up.
+func (n *Notify) replay(ctx context.Context, records ...store.Record) (int, error) {
+	now := n.now()
+	var items []store.Item
+	for i := range records {
+		if _, created, event := readDelivery(&records[i]); event != nil {
+			p := pending{Created: created, Event: event}
+			items = append(items, store.Item{ID: records[i].ID, Queue: records[i].Log, Due: now, Body: p.encode()})
+		}
+	}
+	there, err := n.store.Enqueue(ctx, items...)
+	if err != nil {
+		return 0, err
+	}
+	items = slices.DeleteFunc(items, func(it store.Item) bool { return slices.Contains(there, it.ID) })
 	entry := logEntry{State: schema.DeliveryWaiting, Next: &now, Replayed: now}
-	// A crash before this leaves a delivery that the log has as failed, and that comes all the same.
-	err := n.written.flush(ctx, store.Record{Log: r.Log, ID: r.ID, Body: entry.line()})
-	n.wakeLanes([]store.Item{item})
-	return err
+	for i := range items {
+		n.written.add(store.Record{Log: items[i].Queue, ID: items[i].ID, Body: entry.line()})
+	}
+	_ = n.written.flush(ctx) // else a little later: they come in any case
+	n.wakeLanes(items)
+	return len(items), nil
 }

@@ -44,9 +44,16 @@ func TestInstancesShareTheWorkAndTakeOverFromOneThatDies(t *testing.T) {
 	r.CloseClientConnections()
 
 	second, third := start(t, openRedis(t, addr), c, Options{}, webhooks...), start(t, openRedis(t, addr), c, Options{}, webhooks...)
-	eventually(t, "what nobody held is delivered", func() bool { c.move(pollEvery); return len(delivered(r)) > events })
+	// Time passes while nothing is under way alone: no lease of theirs lapses on a slow machine.
+	poll := func() {
+		if second.idle() && third.idle() {
+			c.move(pollEvery)
+		}
+	}
+	eventually(t, "what nobody held is delivered", func() bool { poll(); return len(delivered(r)) > events })
+	eventually(t, "they are idle", func() bool { return second.idle() && third.idle() })
 	c.move(20*time.Second + spare) // the leases lapse
-	eventually(t, "all is delivered", func() bool { c.move(pollEvery); return second.empty() })
+	eventually(t, "all is delivered", func() bool { poll(); return second.empty() && third.idle() })
 	for _, d := range []string{"/0", "/1", "/2", "/3"} {
 		seen := map[string]bool{}
 		for _, q := range r.requests(d) {
@@ -186,9 +193,82 @@ type unlogging struct {
 	full atomic.Bool
 }
 
-func (u *unlogging) AddRecords(ctx context.Context, keep int, records ...store.Record) error {
+func (u *unlogging) AddRecords(ctx context.Context, keep int, records ...store.Record) (int, error) {
 	if u.full.Load() {
-		return store.ErrFull
+		return 0, store.ErrFull
 	}
 	return u.Store.AddRecords(ctx, keep, records...)
+}
+
+// One instance runs on an older file. What it does not know is not its to end, however long it takes the
+// others to deliver it.
+func TestAnInstanceWithoutAWebhookLeavesItToTheOthers(t *testing.T) {
+	addr, r, c := startRedis(t), newReceiver(t), newClock()
+	r.on("/", status(500))
+	w := webhook(1, r.URL+"/", func(w *schema.Webhook) { w.Retry, w.DisableAfter = "1h x 100", 0 })
+	knows := start(t, openRedis(t, addr), c, Options{}, w)
+	// What waits is due all the time, as with an endpoint that hangs and has a long backlog.
+	held := &withholding{Store: openRedis(t, addr)}
+	behind := start(t, held, c, Options{})
+	e := knows.accept("a")
+	eventually(t, "it failed", func() bool { return len(r.requests("")) == 1 && knows.idle() })
+	held.queue.Store(true)
+	for range 30 {
+		c.move(10 * time.Minute)
+		eventually(t, "the one with the webhook says so", func() bool {
+			c.move(pollEvery)
+			marked, err := behind.marked(t.Context(), queueOf("p", 1), c.Now())
+			return err == nil && marked && behind.idle()
+		})
+		behind.found(t.Context(), []string{queueOf("p", 1)}, c.Now())
+	}
+	if d, err := knows.Get(t.Context(), deliveryID(e.ID, 1)); err != nil || d.State == schema.DeliveryFailed {
+		t.Errorf("got %+v, %v; want it to wait", d, err)
+	}
+	if knows.empty() {
+		t.Fatal("the delivery is gone")
+	}
+	// When nobody has the webhook any more, it is given up.
+	knows.stop()
+	c.move(2 * orphanAfter)
+	behind.found(t.Context(), []string{queueOf("p", 1)}, c.Now())
+	c.move(orphanAfter)
+	behind.found(t.Context(), []string{queueOf("p", 1)}, c.Now())
+	eventually(t, "it is given up", behind.empty)
+}
+
+// withholding is a store whose queue looks due at any time.
+type withholding struct {
+	store.Store
+	queue atomic.Bool
+}
+
+func (w *withholding) Ready(ctx context.Context, now time.Time) ([]string, error) {
+	ready, err := w.Store.Ready(ctx, now)
+	if w.queue.Load() && len(ready) == 0 {
+		ready = []string{queueOf("p", 1)}
+	}
+	return ready, err
+}
+
+func TestAQueueThatWasEmptiedMeanwhileIsNoOrphan(t *testing.T) {
+	c := newClock()
+	b := start(t, openBolt(t, filepath.Join(t.TempDir(), "hookswitch.db")), c, Options{})
+	due := func(id string) {
+		_, err := b.store.Enqueue(t.Context(), store.Item{ID: id, Queue: "p/1", Due: c.Now(), Body: []byte(`{"event":{}}`)})
+		must(t, err)
+	}
+	due("1")
+	b.pass(pollEvery)
+	l, err := b.store.Lease(t.Context(), "p/1", c.Now(), 1, time.Minute) // by another instance
+	must(t, err)
+	must(t, b.store.Ack(t.Context(), l[0]))
+	b.pass(pollEvery)
+	b.pass(2 * orphanAfter)
+	due("2")
+	b.pass(pollEvery)
+	b.pass(pollEvery)
+	if b.empty() {
+		t.Error("it was given up though it came just now")
+	}
 }

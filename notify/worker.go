@@ -177,7 +177,7 @@ func (n *Notify) conclude(t *target, item store.Leased, p *pending, sent *schema
 	switch {
 	case ok:
 	case sent.Status == gone:
-		due, again = now, true // its endpoint is disabled; it waits until that is enabled
+		due, again = now.Add(pollEvery), true // its endpoint is disabled; it waits until that is enabled
 	default:
 		due, again = retryAt(t.retry, p.Attempt, p.First, now, sent.RetryAfter, n.random())
 	}
@@ -193,7 +193,7 @@ func (n *Notify) conclude(t *target, item store.Leased, p *pending, sent *schema
 		entry.State, end.mustLog, end.outcome.Body = schema.DeliveryFailed, true, p.encode()
 		entry.Created, entry.Event = p.Created, p.Event
 	}
-	end.entry = store.Record{Log: item.Queue, ID: item.ID, Body: entry.line()}
+	end.entry = store.Record{Log: item.Queue, ID: item.ID, Body: entry.line(), Held: end.mustLog}
 	n.metrics.attempted(item.Queue, sent, ok)
 	if !again {
 		n.metrics.ended(item.Queue, ok, now.Sub(p.Created))
@@ -209,7 +209,7 @@ func (n *Notify) judge(l *lane, t *target, sent *schema.Sent, ok bool) {
 	now := n.now()
 	n.mu.Lock()
 	if ok {
-		clear := now.Sub(l.cleared) > noteAfter
+		clear := l.kept || now.Sub(l.cleared) > noteAfter
 		if clear {
 			l.cleared = now
 		}
@@ -224,13 +224,17 @@ func (n *Notify) judge(l *lane, t *target, sent *schema.Sent, ok bool) {
 	if sent.RetryAfter > 0 {
 		l.paused = now.Add(min(sent.RetryAfter, maxPause))
 	}
-	since, noted := l.since, l.noted
+	since, kept, limit := l.since, l.kept, t.webhook.DisableAfter
+	note := limit > 0 && now.Sub(l.noted) >= noteAfter
+	if note {
+		l.noted = now
+	}
 	n.mu.Unlock()
 	switch {
 	case sent.Status == gone:
 		n.disable(l.queue, "it answered 410 Gone")
-	case now.Sub(since) >= noteAfter:
-		n.noteFailing(l, t.webhook.DisableAfter, since, noted)
+	case note:
+		n.noteFailing(l, limit, since, now, kept)
 	}
 }
 

@@ -56,5 +56,6 @@ type DeliveryFilter struct {
 	State   DeliveryState
 	Event   string
 	CallID  string
-	Since   time.Time
+	Since   time.Time // the event's, or later
+	Tried   time.Time // the last attempt's, or later
 }

@@ -41,6 +41,19 @@ func Direction(name string) (string, bool) {
 	return "", false
 }
 
+// CallDirection is what was said of a call's direction: by a parameter direction, or else type. It is
+// inbound where nothing was, and false, with inbound, where that means no direction.
+func CallDirection(call *Call) (string, bool) {
+	way, _ := call.CustomValue("direction")
+	if way == "" && call.Said(ParamType) {
+		way = call.Get(ParamType)
+	}
+	if direction, ok := Direction(way); ok {
+		return direction, true
+	}
+	return "inbound", way == ""
+}
+
 // Fill gives call the event's values, for tags and parameters to be filled in from.
 func (e *Event) Fill(call *Call) {
 	for _, v := range e.Values {

@@ -39,11 +39,11 @@ var benchmarks = []struct {
 		for i := range items {
 			items[i] = Item{ID: fmt.Sprint(n, "-", i), Queue: fmt.Sprint("endpoint ", (n+int64(i))%50), Due: noon, Body: payload}
 		}
-		return s.Enqueue(ctx, items...)
+		return tryEnqueue(ctx, s, items...)
 	}},
 	{"EnqueueLeaseAck", func(ctx context.Context, s Store, n int64) error {
 		queue := fmt.Sprint("endpoint ", n%50)
-		if err := s.Enqueue(ctx, Item{ID: fmt.Sprint(n), Queue: queue, Due: noon, Body: payload}); err != nil {
+		if err := tryEnqueue(ctx, s, Item{ID: fmt.Sprint(n), Queue: queue, Due: noon, Body: payload}); err != nil {
 			return err
 		}
 		leased, err := s.Lease(ctx, queue, noon, 1, time.Hour)

@@ -28,9 +28,9 @@ var (
 	bucketItems   = []byte("items")   // id → queue NUL due in ms, body
 	bucketDue     = []byte("due")     // queue NUL due in ms, id → nothing
 	bucketQueues  = []byte("queues")  // queue → items in it
-	bucketGroups  = []byte("groups")  // queue NUL group NUL number → due in ms, id
+	bucketGroups  = []byte("groups")  // group NUL number → due in ms, id; by older ones, queue NUL before that
 	bucketGrouped = []byte("grouped") // id → key in groups
-	bucketRecords = []byte("records") // a bucket a log, whose sequence is how many it has: id → body
+	bucketRecords = []byte("records") // a bucket a log, and one for those held, whose sequence is how many it has: id → body
 
 	keySchema = []byte("schema")
 )

@@ -20,12 +20,20 @@ type lease struct {
 }
 
 // Enqueue is Outbox's.
-func (b *Bolt) Enqueue(ctx context.Context, items ...Item) error {
+func (b *Bolt) Enqueue(ctx context.Context, items ...Item) (there []string, err error) {
 	if err := checkItems(items); err != nil || len(items) == 0 {
-		return err
+		return nil, err
 	}
 	kept := keptItems(items)
-	return b.update(ctx, func(tx *bbolt.Tx) error { return addItems(tx, kept) }, nil)
+	var found []string
+	err = b.update(ctx, func(tx *bbolt.Tx) (err error) {
+		found, err = addItems(tx, kept)
+		return err
+	}, nil)
+	if err != nil {
+		return nil, err // and found may be written to yet
+	}
+	return found, nil
 }
 
 // EnqueueOnce is Outbox's.
@@ -41,7 +49,8 @@ func (b *Bolt) EnqueueOnce(ctx context.Context, once Once, items ...Item) ([]byt
 			existing = bytes.Clone(old)
 			return ErrConflict
 		}
-		return errors.Join(b.putValue(tx, key, value, once.Keep), addItems(tx, kept))
+		_, err := addItems(tx, kept)
+		return errors.Join(err, b.putValue(tx, key, value, once.Keep))
 	}, nil)
 	switch err {
 	case nil:
@@ -66,22 +75,24 @@ func keptItems(items []Item) []keptItem {
 	return kept
 }
 
-func addItems(tx *bbolt.Tx, kept []keptItem) error {
+// addItems returns the ids of those that were there already.
+func addItems(tx *bbolt.Tx, kept []keptItem) (there []string, err error) {
 	for _, it := range kept {
 		id := []byte(it.ID)
 		if tx.Bucket(bucketItems).Get(id) != nil {
+			there = append(there, it.ID)
 			continue
 		}
 		if it.Group != "" {
 			if err := joinGroup(tx, &it); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if err := errors.Join(putItem(tx, id, it.Queue, it.value), count(tx, it.Queue, 1)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return there, nil
 }
 
 // never is when an item is due that waits for another of its group.
@@ -94,7 +105,7 @@ func joinGroup(tx *bbolt.Tx, it *keptItem) error {
 	if err != nil {
 		return err
 	}
-	prefix := []byte(it.Queue + "\x00" + it.Group + "\x00")
+	prefix := []byte(it.Group + "\x00")
 	first, _ := groups.Cursor().Seek(prefix)
 	if bytes.HasPrefix(first, prefix) {
 		it.value = join(place(it.Queue, never), it.Body)
@@ -103,8 +114,9 @@ func joinGroup(tx *bbolt.Tx, it *keptItem) error {
 	return errors.Join(groups.Put(key, join(number(millis(it.Due)), []byte(it.ID))), tx.Bucket(bucketGrouped).Put([]byte(it.ID), key))
 }
 
-// leaveGroup takes an item that is done with off its group, if it has one, whose next it makes due.
-func leaveGroup(tx *bbolt.Tx, id []byte, queue string) error {
+// leaveGroup takes an item that is done with off its group, if it has one, whose next it makes due, in
+// whichever queue that is.
+func leaveGroup(tx *bbolt.Tx, id []byte) error {
 	groups, grouped := tx.Bucket(bucketGroups), tx.Bucket(bucketGrouped)
 	key := bytes.Clone(grouped.Get(id))
 	if key == nil {
@@ -119,6 +131,8 @@ func leaveGroup(tx *bbolt.Tx, id []byte, queue string) error {
 	}
 	due, following := binary.BigEndian.Uint64(entry), bytes.Clone(entry[8:])
 	old := tx.Bucket(bucketItems).Get(following)
+	name, _, _ := bytes.Cut(old, []byte{0})
+	queue := string(name)
 	to := join(place(queue, due), old[placeLen(queue):])
 	return errors.Join(tx.Bucket(bucketDue).Delete(join(old[:placeLen(queue)], following)), putItem(tx, following, queue, to))
 }
@@ -280,7 +294,7 @@ func (b *Bolt) settle(tx *bbolt.Tx, o *Outcome) error {
 	if o.Again {
 		return putItem(tx, id, queue, join(place(queue, millis(o.Due)), o.Body))
 	}
-	return errors.Join(items.Delete(id), count(tx, queue, -1), leaveGroup(tx, id, queue))
+	return errors.Join(items.Delete(id), count(tx, queue, -1), leaveGroup(tx, id))
 }
 
 // Held is Outbox's.

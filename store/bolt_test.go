@@ -45,7 +45,7 @@ func TestWhatIsInTheFileIsThereWhenItIsOpenedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hookswitch.db")
 	b := openFile(t, path)
 	v := put(t, b, "project", "1", "a", 0)
-	must(t, b.Enqueue(t.Context(), item("1", "crm", 0)))
+	queueUp(t, b, item("1", "crm", 0))
 	leaseOf(t, b, "crm", 0, 1, 1000)
 	must(t, b.Close())
 	b = openFile(t, path)
@@ -76,7 +76,7 @@ func TestAFileWithoutASchemaIsMigratedAndKeepsWhatItHas(t *testing.T) {
 	}))
 	must(t, b.Close())
 	b = openFile(t, path)
-	must(t, b.Enqueue(t.Context(), item("1", "crm", 0)))
+	queueUp(t, b, item("1", "crm", 0))
 	if d, err := b.GetDoc(t.Context(), "project", "1"); err != nil || d.Version != v {
 		t.Errorf("got %+v, %v; want version %d", d, err, v)
 	}

@@ -46,6 +46,8 @@ var conformance = map[string]func(*testing.T, Store){
 	"many items are settled at once, and what was lost is counted": testSettle,
 	"a record grows, and a log keeps the last of them":             testRecords,
 	"a log is listed backwards, and forgets its first":             testForgetRecords,
+	"held records have room of their own":                          testHeldRecords,
+	"a group keeps its order across queues":                        testGroupsOfManyQueues,
 }
 
 // conform runs the suite, each case on an empty store.
@@ -228,7 +230,7 @@ func testBytes(t *testing.T, s Store) {
 		must(t, err)
 		must(t, s.Set(ctx, id, buffer, time.Hour))
 		must(t, s.Append(ctx, "b"+id, buffer, 5))
-		must(t, s.Enqueue(ctx, Item{ID: id, Queue: "q" + id, Body: buffer}))
+		queueUp(t, s, Item{ID: id, Queue: "q" + id, Body: buffer})
 		for j := range buffer {
 			buffer[j] = 'X' // the caller's buffer is the caller's again
 		}
@@ -430,7 +432,7 @@ func testNames(t *testing.T, s Store) {
 		_, _, err3 := s.SetIfAbsent(ctx, bad, nil, time.Hour)
 		_, err4 := s.Increment(ctx, bad, time.Hour)
 		for i, err := range []error{err1, err2, err3, err4, s.Set(ctx, bad, nil, time.Hour), s.Append(ctx, bad, nil, 1),
-			s.Enqueue(ctx, Item{ID: bad, Queue: "q"}), s.Enqueue(ctx, Item{ID: "1", Queue: "q"}, Item{ID: "2", Queue: bad})} {
+			tryEnqueue(ctx, s, Item{ID: bad, Queue: "q"}), tryEnqueue(ctx, s, Item{ID: "1", Queue: "q"}, Item{ID: "2", Queue: bad})} {
 			if err == nil || errors.Is(err, ErrUnavailable) {
 				t.Errorf("%d bytes, write %d: got %v; want it refused", len(bad), i, err)
 			}
@@ -447,7 +449,7 @@ func testNames(t *testing.T, s Store) {
 // allCalls makes every call that reaches the backend and returns its error by name.
 func allCalls(ctx context.Context, s Store) map[string]error {
 	errs := map[string]error{"Ping": s.Ping(ctx), "Set": s.Set(ctx, "k", nil, time.Hour), "Unset": s.Unset(ctx, "k"),
-		"Append": s.Append(ctx, "t", nil, 1), "DeleteDoc": s.DeleteDoc(ctx, "k", "i", 1), "Enqueue": s.Enqueue(ctx, Item{ID: "1", Queue: "q"}),
+		"Append": s.Append(ctx, "t", nil, 1), "DeleteDoc": s.DeleteDoc(ctx, "k", "i", 1), "Enqueue": tryEnqueue(ctx, s, Item{ID: "1", Queue: "q"}),
 		"Ack": s.Ack(ctx, Leased{ID: "1", Queue: "q"}), "Reschedule": s.Reschedule(ctx, Leased{ID: "1", Queue: "q"}, time.Now(), nil)}
 	_, errs["GetDoc"] = s.GetDoc(ctx, "k", "i")
 	_, errs["PutDoc"] = s.PutDoc(ctx, "k", "i", nil, 0)

@@ -143,7 +143,7 @@ func writeUntilKilled(path, round string) {
 				_, err = b.Increment(ctx, name, time.Hour)
 				say("counter", name, err)
 				say("entry", name, b.Append(ctx, "trail", []byte(name), 1<<30))
-				say("item", name, b.Enqueue(ctx, item(name, "q"+name, 0)))
+				say("item", name, tryEnqueue(ctx, b, item(name, "q"+name, 0)))
 				if i%2 == 0 {
 					leased, err := b.Lease(ctx, "q"+name, at(0), 1, time.Hour)
 					say("leased", name, err)
@@ -191,7 +191,7 @@ func fillDisk(dir string) {
 	enqueue := func(i int) error {
 		it := item(fmt.Sprint(i), "crm", 0)
 		it.Body = make([]byte, 10_000)
-		return b.Enqueue(ctx, it)
+		return tryEnqueue(ctx, b, it)
 	}
 	acked := 0
 	for ; acked < 1000; acked++ {

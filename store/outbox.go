@@ -13,8 +13,9 @@ type Item struct {
 	Queue string    // what is delivered side by side with the others, an endpoint's id
 	Due   time.Time // to the millisecond
 	Body  []byte
-	// Group, where given, keeps an order: of a queue's items of one group only the first is ever due;
-	// the next is when that one has been acknowledged, however often it is rescheduled before.
+	// Group, where given, keeps an order: of the items of one group, whatever their queues, only the
+	// first is ever due; the next is when that one has been acknowledged, however often it is
+	// rescheduled before.
 	Group string
 }
 
@@ -52,8 +53,9 @@ type Outcome struct {
 // clocks, which must agree within what a lease can spare. Fairness between queues is the caller's:
 // it asks which are ready, and leases from each as much as that endpoint may have.
 type Outbox interface {
-	// Enqueue adds the items, all or none. One whose ID is in the outbox already is left as it is.
-	Enqueue(ctx context.Context, items ...Item) error
+	// Enqueue adds the items, all or none. One whose ID is in the outbox already is left as it is, and
+	// its ID returned.
+	Enqueue(ctx context.Context, items ...Item) (there []string, err error)
 	// EnqueueOnce is Enqueue where once.Name is new, or was forgotten; it is remembered in the same
 	// step. Where it is not new nothing is added, and the value it came with is returned, with false.
 	EnqueueOnce(ctx context.Context, once Once, items ...Item) (existing []byte, added bool, err error)

@@ -19,6 +19,19 @@ func item(id, queue string, due int) Item {
 	return Item{ID: id, Queue: queue, Due: at(due), Body: []byte("body of " + id)}
 }
 
+// queueUp adds items, and returns the ids of those that were there.
+func queueUp(t testing.TB, s Store, items ...Item) []string {
+	t.Helper()
+	there, err := s.Enqueue(t.Context(), items...)
+	must(t, err)
+	return there
+}
+
+func tryEnqueue(ctx context.Context, s Store, items ...Item) error {
+	_, err := s.Enqueue(ctx, items...)
+	return err
+}
+
 func leaseOf(t *testing.T, s Store, queue string, now, limit, keep int) []Leased {
 	t.Helper()
 	leased, err := s.Lease(t.Context(), queue, at(now), limit, time.Duration(keep)*time.Second)
@@ -62,10 +75,10 @@ func wantHeld(t *testing.T, s Store, want map[string]int) {
 
 func testOutbox(t *testing.T, s Store) {
 	ctx := t.Context()
-	must(t, s.Enqueue(ctx))
+	queueUp(t, s)
 	wantReady(t, s, 0)
 	wantHeld(t, s, map[string]int{})
-	must(t, s.Enqueue(ctx, item("late", "crm", 60), item("second", "crm", 2), item("first", "crm", 1), item("x", "crm", 2)))
+	queueUp(t, s, item("late", "crm", 60), item("second", "crm", 2), item("first", "crm", 1), item("x", "crm", 2))
 	wantReady(t, s, 0)
 	wantIDs(t, "before it is due", leaseOf(t, s, "crm", 0, 10, 30), "[]")
 	wantReady(t, s, 2, "crm")
@@ -95,7 +108,7 @@ func testOutbox(t *testing.T, s Store) {
 
 func testLapsedLease(t *testing.T, s Store) {
 	ctx := t.Context()
-	must(t, s.Enqueue(ctx, item("1", "crm", 0), item("2", "crm", 0)))
+	queueUp(t, s, item("1", "crm", 0), item("2", "crm", 0))
 	dead := leaseOf(t, s, "crm", 0, 10, 30)
 	wantReady(t, s, 29)
 	wantReady(t, s, 30, "crm")
@@ -111,7 +124,7 @@ func testLapsedLease(t *testing.T, s Store) {
 
 func testReschedule(t *testing.T, s Store) {
 	ctx := t.Context()
-	must(t, s.Enqueue(ctx, item("1", "crm", 0)))
+	queueUp(t, s, item("1", "crm", 0))
 	l := leaseOf(t, s, "crm", 0, 1, 30)[0]
 	must(t, s.Reschedule(ctx, l, at(1800), []byte("attempt 2")))
 	wantErr(t, "an ack after the reschedule", s.Ack(ctx, l), ErrConflict)
@@ -127,23 +140,31 @@ func testReschedule(t *testing.T, s Store) {
 }
 
 func testEnqueueTwice(t *testing.T, s Store) {
-	ctx := t.Context()
-	must(t, s.Enqueue(ctx, item("1", "crm", 10), item("1", "crm", 20)))
-	must(t, s.Enqueue(ctx, item("1", "crm", 0), item("1", "sms", 0), item("2", "sms", 0)))
+	there := func(items ...Item) string { return fmt.Sprint(queueUp(t, s, items...)) }
+	if got := there(item("1", "crm", 10), item("1", "crm", 20)); got != "[1]" {
+		t.Errorf("the second of one id: %s", got)
+	}
+	if got := there(item("1", "crm", 0), item("1", "sms", 0), item("2", "sms", 0)); got != "[1 1]" {
+		t.Errorf("of those that are there: %s", got)
+	}
 	wantHeld(t, s, map[string]int{"crm": 1, "sms": 1})
 	wantReady(t, s, 0, "sms")
 	l := leaseOf(t, s, "crm", 10, 5, 30)
-	must(t, s.Enqueue(ctx, item("1", "crm", 0))) // while it is out
+	if got := there(item("1", "crm", 0)); got != "[1]" {
+		t.Errorf("while it is out: %s", got)
+	}
 	wantReady(t, s, 10, "sms")
-	must(t, s.Ack(ctx, l[0]))
-	must(t, s.Enqueue(ctx, item("1", "crm", 0))) // a new one by now
+	must(t, s.Ack(t.Context(), l[0]))
+	if got := there(item("1", "crm", 0)); got != "[]" {
+		t.Errorf("a new one by now: %s", got)
+	}
 	wantHeld(t, s, map[string]int{"crm": 1, "sms": 1})
 }
 
 func testQueuesApart(t *testing.T, s Store) {
 	queues := []string{"a", "aa", "a:b", "{a}", "кир", "a b\n", "\xff"}
 	for _, q := range queues {
-		must(t, s.Enqueue(t.Context(), item("1 of "+q, q, 0), item("2 of "+q, q, 5)))
+		queueUp(t, s, item("1 of "+q, q, 0), item("2 of "+q, q, 5))
 	}
 	slices.Sort(queues)
 	wantReady(t, s, 0, queues...)
@@ -160,7 +181,7 @@ func testConcurrentWorkers(t *testing.T, s Store) {
 	for i := range items {
 		batch = append(batch, item(fmt.Sprint(i), fmt.Sprint("q", i%7), 0))
 	}
-	must(t, s.Enqueue(t.Context(), batch...))
+	queueUp(t, s, batch...)
 	var mu sync.Mutex
 	times := map[string]int{}
 	var wg sync.WaitGroup
@@ -219,7 +240,7 @@ func testOutboxWalk(t *testing.T, s Store) {
 		case action < 4:
 			it := item(id, queue, now+r.IntN(10)-3)
 			it.Group = []string{"", "", "g1", "g2"}[r.IntN(4)]
-			must(t, s.Enqueue(ctx, it))
+			queueUp(t, s, it)
 			if model[id] == nil {
 				model[id] = &modelItem{queue: queue, body: string(it.Body), group: it.Group, free: int(it.Due.Sub(noon) / time.Second), number: step}
 			}
@@ -263,7 +284,7 @@ func freeIn(model map[string]*modelItem, queue string, now int) (free []string) 
 	for id, m := range model {
 		behind := false
 		for _, other := range model {
-			behind = behind || m.group != "" && other.queue == queue && other.group == m.group && other.number < m.number
+			behind = behind || m.group != "" && other.group == m.group && other.number < m.number
 		}
 		if m.queue == queue && m.free <= now && !behind {
 			free = append(free, id)
@@ -365,12 +386,10 @@ func testGroups(t *testing.T, s Store) {
 		it.Group = group
 		return it
 	}
-	other := of("other queue", "call-1", 0)
-	other.Queue = "sms"
-	must(t, s.Enqueue(ctx, of("create", "call-1", 5), of("answer", "call-1", 0), of("free", "", 1), of("2nd call", "call-2", 2), other))
-	must(t, s.Enqueue(ctx, of("destroy", "call-1", 20), of("answer", "call-1", 0)))
-	wantHeld(t, s, map[string]int{"crm": 5, "sms": 1})
-	wantReady(t, s, 0, "sms")
+	queueUp(t, s, of("create", "call-1", 5), of("answer", "call-1", 0), of("free", "", 1), of("2nd call", "call-2", 2))
+	queueUp(t, s, of("destroy", "call-1", 20), of("answer", "call-1", 0))
+	wantHeld(t, s, map[string]int{"crm": 5})
+	wantReady(t, s, 0)
 	head := leaseOf(t, s, "crm", 10, 10, 30)
 	wantIDs(t, "the first of each group", head, "[free 2nd call create]")
 	must(t, s.Reschedule(ctx, head[2], at(100), []byte("once more")))
@@ -378,7 +397,7 @@ func testGroups(t *testing.T, s Store) {
 	for _, l := range leaseOf(t, s, "crm", 100, 10, 30) { // all of them, whose leases have lapsed
 		must(t, s.Ack(ctx, l))
 	}
-	wantReady(t, s, 0, "crm", "sms")
+	wantReady(t, s, 0, "crm")
 	next := leaseOf(t, s, "crm", 10, 10, 30)
 	wantIDs(t, "the second", next, "[answer]")
 	// A lease that lapses changes nothing about the order.
@@ -389,18 +408,41 @@ func testGroups(t *testing.T, s Store) {
 	last := leaseOf(t, s, "crm", 20, 10, 30)
 	wantIDs(t, "the third", last, "[destroy]")
 	must(t, s.Ack(ctx, last[0]))
-	must(t, s.Enqueue(ctx, of("later", "call-1", 0)))
+	queueUp(t, s, of("later", "call-1", 0))
 	wantIDs(t, "a group begun anew", leaseOf(t, s, "crm", 20, 10, 30), "[later]")
-	wantHeld(t, s, map[string]int{"crm": 1, "sms": 1})
-	if err := s.Enqueue(ctx, of("x", "a\x00b", 0)); err == nil {
+	wantHeld(t, s, map[string]int{"crm": 1})
+	if _, err := s.Enqueue(ctx, of("x", "a\x00b", 0)); err == nil {
 		t.Error("a group with NUL in its name is taken")
 	}
+}
+
+// A group keeps its order across queues, as a call does whose events go to several webhooks.
+func testGroupsOfManyQueues(t *testing.T, s Store) {
+	of := func(id, queue string, due int) Item {
+		it := item(id, queue, due)
+		it.Group = "call-1"
+		return it
+	}
+	queueUp(t, s, of("create", "p/1", 0), of("answer", "p/2", 0), of("destroy", "p/3", 7), item("free", "p/3", 0))
+	wantReady(t, s, 0, "p/1", "p/3")
+	first := leaseOf(t, s, "p/1", 0, 10, 30)
+	wantIDs(t, "the first", first, "[create]")
+	must(t, s.Reschedule(t.Context(), first[0], at(5), []byte("once more")))
+	wantIDs(t, "while it is retried", leaseOf(t, s, "p/2", 4, 10, 30), "[]")
+	must(t, s.Ack(t.Context(), leaseOf(t, s, "p/1", 5, 10, 30)[0]))
+	wantReady(t, s, 5, "p/2", "p/3")
+	must(t, s.Ack(t.Context(), leaseOf(t, s, "p/2", 5, 10, 30)[0]))
+	wantIDs(t, "the third before it is due", leaseOf(t, s, "p/3", 6, 10, 30), "[free]")
+	last := leaseOf(t, s, "p/3", 7, 10, 30)
+	wantIDs(t, "the third", last, "[destroy]")
+	must(t, s.Ack(t.Context(), last[0]))
+	wantHeld(t, s, map[string]int{"p/3": 1})
 }
 
 func testLeaseAll(t *testing.T, s Store) {
 	ctx := t.Context()
 	for i := range 5 {
-		must(t, s.Enqueue(ctx, item(fmt.Sprint("a", i), "a", i), item(fmt.Sprint("b", i), "b", i), item(fmt.Sprint("c", i), "c", i)))
+		queueUp(t, s, item(fmt.Sprint("a", i), "a", i), item(fmt.Sprint("b", i), "b", i), item(fmt.Sprint("c", i), "c", i))
 	}
 	leased, err := s.LeaseAll(ctx, at(3), Want{"a", 2, time.Minute}, Want{"b", 0, time.Minute}, Want{"none", 5, time.Minute}, Want{"c", 10, 10 * time.Second})
 	must(t, err)
@@ -422,7 +464,7 @@ func testLeaseAll(t *testing.T, s Store) {
 
 func testSettle(t *testing.T, s Store) {
 	ctx := t.Context()
-	must(t, s.Enqueue(ctx, item("1", "a", 0), item("2", "a", 0), item("3", "b", 0), item("4", "b", 0)))
+	queueUp(t, s, item("1", "a", 0), item("2", "a", 0), item("3", "b", 0), item("4", "b", 0))
 	leased, err := s.LeaseAll(ctx, at(0), Want{"a", 5, time.Minute}, Want{"b", 5, time.Minute})
 	must(t, err)
 	must(t, s.Ack(ctx, leased[3]))

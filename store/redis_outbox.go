@@ -17,7 +17,7 @@ const (
 	keyGrouped = keyPrefix + "{outbox}:grouped" // hash, id → key of its group
 	keyQueues  = keyPrefix + "{outbox}:queues"  // sorted set, key of a queue → the lowest score in it
 	keyQueue   = keyPrefix + "{outbox}:queue:"  // queue: sorted set, id → due in ms, or when its lease lapses; +inf behind another of its group
-	keyGroup   = keyPrefix + "{outbox}:group:"  // queue NUL group: list of "DUE ID"
+	keyGroup   = keyPrefix + "{outbox}:group:"  // group: list of "DUE ID NUL key of its queue"; without that by older ones: its own queue's
 	keyOnce    = keyPrefix + "{outbox}:once:"   // name: string
 )
 
@@ -35,25 +35,29 @@ end
 
 // enqueue is called with the keys of items, queues, grouped, the name that is used once, and each
 // queue that gets something; the value and time to live of the name, 0 for no name; then for each item
-// the number of its queue's key, id, due, body, and the key of its group or "".
+// the number of its queue's key, id, due, body, and the key of its group or "". It answers with the ids
+// of items that were there already, or with what the name came with before.
 var enqueue = redis.NewScript(noteQueue + `
 if ARGV[2] ~= '0' then
   local old = redis.call('GET', KEYS[4])
   if old then return old end
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[2])
 end
+local there = {}
 for i = 3, #ARGV, 5 do
-  local id, due, group = ARGV[i+1], ARGV[i+2], ARGV[i+4]
+  local q, id, due, group = KEYS[tonumber(ARGV[i])], ARGV[i+1], ARGV[i+2], ARGV[i+4]
   if redis.call('HSETNX', KEYS[1], id, ARGV[i+3]) == 1 then
     if group ~= '' then
       redis.call('HSET', KEYS[3], id, group)
-      if redis.call('RPUSH', group, due .. ' ' .. id) > 1 then due = '+inf' end
+      if redis.call('RPUSH', group, due .. ' ' .. id .. '\0' .. q) > 1 then due = '+inf' end
     end
-    redis.call('ZADD', KEYS[tonumber(ARGV[i])], due, id)
+    redis.call('ZADD', q, due, id)
+  else
+    there[#there+1] = id
   end
 end
 for i = 5, #KEYS do note(KEYS[2], KEYS[i]) end
-return 1`)
+return there`)
 
 // takeDue is called with the keys of items, tokens, queues, and each queue; now, the token, and for
 // each queue how many and until when. It answers with the number of the queue, id and body of each.
@@ -95,8 +99,10 @@ for i = 1, #ARGV, 5 do
         redis.call('LPOP', group)
         local following = redis.call('LINDEX', group, 0)
         if following then
-          local at, name = string.match(following, '^(%d+) (.*)$')
-          redis.call('ZADD', q, at, name)
+          local at, name, its = string.match(following, '^(%d+) (%Z*)%z?(.*)$')
+          if its == '' then its = q end
+          redis.call('ZADD', its, at, name)
+          note(KEYS[3], its)
         end
       end
     end
@@ -106,12 +112,16 @@ for i = 5, #KEYS do note(KEYS[3], KEYS[i]) end
 return settled`)
 
 // Enqueue is Outbox's.
-func (r *Redis) Enqueue(ctx context.Context, items ...Item) error {
+func (r *Redis) Enqueue(ctx context.Context, items ...Item) (there []string, err error) {
 	if err := checkItems(items); err != nil || len(items) == 0 {
-		return err
+		return nil, err
 	}
-	_, err := r.enqueue(ctx, "none", nil, 0, items)
-	return err
+	answer, err := r.enqueue(ctx, "none", nil, 0, items)
+	ids, _ := answer.([]any)
+	for _, id := range ids {
+		there = append(there, id.(string))
+	}
+	return there, err
 }
 
 // EnqueueOnce is Outbox's.
@@ -133,7 +143,7 @@ func (r *Redis) enqueue(ctx context.Context, name string, value []byte, keep int
 	for i := range items {
 		it, group := &items[i], ""
 		if it.Group != "" {
-			group = keyGroup + it.Queue + "\x00" + it.Group
+			group = keyGroup + it.Group
 		}
 		args = append(args, keys.of(it.Queue), it.ID, millis(it.Due), it.Body, group)
 	}

@@ -10,70 +10,93 @@ import (
 // The keys of the records. All share one hash tag, so that those of many logs are added at once.
 const (
 	keyLogs    = keyPrefix + "{records}:logs"    // set of the logs' names
-	keyLogIDs  = keyPrefix + "{records}:ids:"    // log: sorted set of ids, all with score 0
+	keyLogIDs  = keyPrefix + "{records}:ids:"    // log: sorted set of ids, all with score 0, but for those held
+	keyLogHeld = keyPrefix + "{records}:held:"   // log: sorted set of the ids that are held, all with score 0
 	keyLogBody = keyPrefix + "{records}:bodies:" // log: hash, id → body
 )
 
-// addRecords is called with the key of the logs, and of each log its ids and bodies; how many to keep;
-// then for each record the number of its log's ids, the log, id and body.
+func logKeys(log string) []string {
+	return []string{keyLogIDs + log, keyLogHeld + log, keyLogBody + log}
+}
+
+// addRecords is called with the key of the logs, and of each log its ids, those held, and bodies; how
+// many to keep, and how many held ones; then for each record the number of its log's ids, the log, id,
+// body, and 1 to hold it. It answers how many held ones it forgot.
 var addRecords = redis.NewScript(`
-for i = 2, #ARGV, 4 do
-  local ids, bodies, log, id = KEYS[tonumber(ARGV[i])], KEYS[tonumber(ARGV[i])+1], ARGV[i+1], ARGV[i+2]
+local function trim(ids, bodies, keep)
+  local over = redis.call('ZCARD', ids) - tonumber(keep)
+  if over <= 0 then return 0 end
+  for _, first in ipairs(redis.call('ZRANGE', ids, 0, over - 1)) do
+    redis.call('ZREM', ids, first)
+    redis.call('HDEL', bodies, first)
+  end
+  return over
+end
+local dropped = 0
+for i = 3, #ARGV, 5 do
+  local at, log, id = tonumber(ARGV[i]), ARGV[i+1], ARGV[i+2]
+  local ids, held, bodies = KEYS[at], KEYS[at+1], KEYS[at+2]
   local old = redis.call('HGET', bodies, id)
   redis.call('HSET', bodies, id, (old or '') .. ARGV[i+3])
-  if not old then
+  if ARGV[i+4] == '1' then
+    if redis.call('ZADD', held, 0, id) == 1 then
+      redis.call('SADD', KEYS[1], log)
+      redis.call('ZREM', ids, id)
+      dropped = dropped + trim(held, bodies, ARGV[2])
+    end
+  elseif not old then
     redis.call('ZADD', ids, 0, id)
     redis.call('SADD', KEYS[1], log)
-    local over = redis.call('ZCARD', ids) - tonumber(ARGV[1])
-    if over > 0 then
-      for _, first in ipairs(redis.call('ZRANGE', ids, 0, over - 1)) do
-        redis.call('ZREM', ids, first)
-        redis.call('HDEL', bodies, first)
-      end
-    end
+    trim(ids, bodies, ARGV[1])
   end
 end
-return 1`)
+return dropped`)
 
-// forgetRecords is called with the keys of the logs, the log's ids and bodies; the bound, how many, and
-// the log.
+// forgetRecords is called with the keys of the logs, the log's ids, those held, and bodies; the bound,
+// how many, and the log.
 var forgetRecords = redis.NewScript(onFullServersToo + `
-local gone = redis.call('ZRANGE', KEYS[2], '-', ARGV[1], 'BYLEX', 'LIMIT', 0, ARGV[2])
-for _, id in ipairs(gone) do
-  redis.call('ZREM', KEYS[2], id)
-  redis.call('HDEL', KEYS[3], id)
+local forgotten = 0
+for k = 2, 3 do
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[k], '-', ARGV[1], 'BYLEX', 'LIMIT', 0, ARGV[2] - forgotten)) do
+    redis.call('ZREM', KEYS[k], id)
+    redis.call('HDEL', KEYS[4], id)
+    forgotten = forgotten + 1
+  end
 end
-if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('SREM', KEYS[1], ARGV[3]) end
-return #gone`)
+if redis.call('HLEN', KEYS[4]) == 0 then redis.call('SREM', KEYS[1], ARGV[3]) end
+return forgotten`)
 
-// listRecords is called with the keys of a log's ids and bodies, the bound, and how many.
+// listRecords is called with the keys of a log's ids, those held, and bodies; the bound, and how many. It
+// answers with so many of each.
 var listRecords = redis.NewScript(`
-local ids = redis.call('ZRANGE', KEYS[1], ARGV[1], '-', 'BYLEX', 'REV', 'LIMIT', 0, ARGV[2])
 local out = {}
-for i, id in ipairs(ids) do
-  out[2*i-1] = id
-  out[2*i] = redis.call('HGET', KEYS[2], id)
+for k = 1, 2 do
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[k], ARGV[1], '-', 'BYLEX', 'REV', 'LIMIT', 0, ARGV[2])) do
+    out[#out+1] = id
+    out[#out+1] = redis.call('HGET', KEYS[3], id)
+  end
 end
 return out`)
 
 // AddRecords is Records'.
-func (r *Redis) AddRecords(ctx context.Context, keep int, records ...Record) error {
+func (r *Redis) AddRecords(ctx context.Context, keep int, records ...Record) (int, error) {
 	if err := checkRecords(records); err != nil || len(records) == 0 {
-		return err
+		return 0, err
 	}
 	keys, place := []string{keyLogs}, map[string]int{}
-	args := make([]any, 0, 1+4*len(records))
-	args = append(args, max(1, keep))
+	args := make([]any, 0, 2+5*len(records))
+	args = append(args, max(1, keep), HeldRatio*max(1, keep))
 	for i := range records {
 		rec := &records[i]
 		if place[rec.Log] == 0 {
 			place[rec.Log] = len(keys) + 1 // as Lua counts
-			keys = append(keys, keyLogIDs+rec.Log, keyLogBody+rec.Log)
+			keys = append(keys, logKeys(rec.Log)...)
 		}
-		args = append(args, place[rec.Log], rec.Log, rec.ID, rec.Body)
+		args = append(args, place[rec.Log], rec.Log, rec.ID, rec.Body, rec.Held)
 	}
-	_, err := r.run(ctx, addRecords, keys, args...)
-	return err
+	answer, err := r.run(ctx, addRecords, keys, args...)
+	dropped, _ := answer.(int64)
+	return int(dropped), err
 }
 
 // GetRecord is Records'.
@@ -82,7 +105,7 @@ func (r *Redis) GetRecord(ctx context.Context, log, id string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	return Record{log, id, body}, nil
+	return Record{Log: log, ID: id, Body: body}, nil
 }
 
 // ListRecords is Records'.
@@ -94,7 +117,7 @@ func (r *Redis) ListRecords(ctx context.Context, log, before string, limit int) 
 	if before != "" {
 		from = "(" + before
 	}
-	answer, err := r.run(ctx, listRecords, []string{keyLogIDs + log, keyLogBody + log}, from, limit)
+	answer, err := r.run(ctx, listRecords, logKeys(log), from, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +126,9 @@ func (r *Redis) ListRecords(ctx context.Context, log, before string, limit int) 
 	for i := 0; i+1 < len(pairs); i += 2 {
 		id, _ := pairs[i].(string)
 		body, _ := pairs[i+1].(string)
-		list = append(list, Record{log, id, []byte(body)})
+		list = append(list, Record{Log: log, ID: id, Body: []byte(body)})
 	}
-	return list, nil
+	return lastOf(list, limit), nil
 }
 
 // Logs is Records'.
@@ -118,7 +141,7 @@ func (r *Redis) ForgetRecords(ctx context.Context, log, before string, limit int
 	if before == "" || limit < 1 {
 		return 0, nil
 	}
-	n, err := outcome(r.run(ctx, forgetRecords, []string{keyLogs, keyLogIDs + log, keyLogBody + log}, "("+before, limit, log))
+	n, err := outcome(r.run(ctx, forgetRecords, append([]string{keyLogs}, logKeys(log)...), "("+before, limit, log))
 	if errors.Is(err, ErrConflict) { // none
 		return 0, nil
 	}

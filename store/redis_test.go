@@ -111,7 +111,7 @@ func TestARedisKilledIsUnavailableAndComesBackWithAllThatWasAcknowledged(t *test
 	woken(t, "at its start", watch)
 	v := put(t, s, "project", "1", "a", 0)
 	woken(t, "the first change", watch)
-	must(t, s.Enqueue(t.Context(), item("1", "crm", 0)))
+	queueUp(t, s, item("1", "crm", 0))
 	server.kill()
 	allUnavailable(t, t.Context(), s)
 	server.start(t)
@@ -196,13 +196,13 @@ func TestARedisOutOfMemoryIsFullAndItsOutboxCanStillBeEmptied(t *testing.T) {
 	s := openRedis(t, "redis://"+server.addr())
 	ctx := t.Context()
 	v := put(t, s, "project", "1", "a", 0)
-	must(t, s.Enqueue(ctx, item("1", "crm", 0), item("2", "crm", 0), item("3", "crm", 0)))
+	queueUp(t, s, item("1", "crm", 0), item("2", "crm", 0), item("3", "crm", 0))
 	must(t, server.client(t).ConfigSet(ctx, "maxmemory", "1").Err())
 	_, err := s.PutDoc(ctx, "project", "1", []byte("b"), v)
 	_, _, err2 := s.SetIfAbsent(ctx, "k", nil, time.Hour)
 	_, err3 := s.Increment(ctx, "k", time.Hour)
 	for i, err := range []error{err, err2, err3, s.Set(ctx, "k", nil, time.Hour), s.Append(ctx, "audit", nil, 1),
-		s.Enqueue(ctx, item("4", "crm", 0)), s.DeleteDoc(ctx, "project", "1", v)} {
+		tryEnqueue(ctx, s, item("4", "crm", 0)), s.DeleteDoc(ctx, "project", "1", v)} {
 		wantErr(t, fmt.Sprint("write ", i), err, ErrFull)
 		wantErr(t, fmt.Sprint("write ", i), err, ErrUnavailable)
 	}
