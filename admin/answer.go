@@ -27,6 +27,8 @@ type refusal struct {
 	// retryAfter is in how many seconds to come back; 0 says nothing. allow is a 405's methods.
 	retryAfter int
 	allow      string
+	// behind: it is said by what this instance knows, and the store may know better.
+	behind bool
 }
 
 func (f refusal) Error() string { return f.message }
@@ -103,9 +105,15 @@ func refusalOf(err error) refusal {
 	var known refusal
 	var faults schema.Faults
 	var readOnly control.ErrReadOnly
+	var unreadable control.ErrUnreadable
+	var notApplied control.ErrNotApplied
 	switch {
 	case errors.As(err, &known):
 		return known
+	case errors.As(err, &notApplied): // though it may be for a store's error, or faults
+		return refusal{status: fasthttp.StatusInternalServerError, message: notApplied.Error()}
+	case errors.As(err, &unreadable):
+		return refusal{status: fasthttp.StatusConflict, message: unreadable.Error()}
 	case errors.As(err, &readOnly):
 		return refusal{status: fasthttp.StatusConflict, message: readOnly.Error()}
 	case errors.As(err, &faults):

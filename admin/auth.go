@@ -40,7 +40,7 @@ func (s *Server) enter(r *request) error {
 	if !r.who.may(r.op.Scope) {
 		return forbidden("this token lacks the scope " + r.op.Scope)
 	}
-	r.config = s.plane.Current()
+	r.config, r.refused = s.plane.Current(), s.plane.Refused()
 	if !r.op.Project {
 		return nil
 	}
@@ -56,13 +56,10 @@ func (r *request) enterProject(id string) error {
 	if r.who.project != "" && r.who.project != id {
 		return forbidden("this token is bound to another project")
 	}
-	for _, p := range r.config.Projects {
-		if p.ID == id {
-			r.project = p
-			return nil
-		}
+	if r.project = r.lookup(id); r.project == nil {
+		return behind(notFound("such project"))
 	}
-	return notFound("such project")
+	return nil
 }
 
 // projectOf returns the project that the request names: by the Client header of the documented API,

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -71,7 +70,7 @@ var incoming = collection[schema.Incoming]{
 	show:       showIncoming,
 	showInList: showIncoming,
 	prepare: func(r *request, was, in *schema.Incoming, _ []byte) error {
-		r.shownOnce = readyIncoming(was, in)
+		r.shownOnce = readyIncoming(was, in, r.random)
 		return nil
 	},
 	created: func(r *request, in *schema.Incoming) error { return r.created(newLink(in.ID, r.shownOnce)) },
@@ -99,8 +98,8 @@ const hiddenSecret = "***"
 
 // readyIncoming readies a link for being kept: with its tokens' hashes in place of them. One that is
 // new and says no token, or no id, is given them; the token is returned, for the asker to be told
-// once. One that replaces was keeps the tokens that it does not say.
-func readyIncoming(was, in *schema.Incoming) (token string) {
+// once. One that replaces was keeps the tokens that it does not say. What is new is made of random.
+func readyIncoming(was, in *schema.Incoming, random func(use string, n int) []byte) (token string) {
 	silent := func(s schema.Secret) bool { return s.Reveal() == "" || s.Reveal() == hiddenSecret }
 	if was != nil && silent(in.Token) && in.TokenHash == "" {
 		in.Token, in.TokenHash = was.Token, was.TokenHash
@@ -109,11 +108,11 @@ func readyIncoming(was, in *schema.Incoming) (token string) {
 		in.Token2, in.TokenHash2 = was.Token2, was.TokenHash2
 	}
 	if was == nil && silent(in.Token) && in.TokenHash == "" {
-		token = newLinkToken()
+		token = linkToken(random("token", tokenBytes))
 		in.Token = schema.NewSecret(token)
 	}
 	if in.ID == "" {
-		in.ID = newID()
+		in.ID = hex.EncodeToString(random("id", idBytes))
 	}
 	hashToken(&in.Token, &in.TokenHash)
 	hashToken(&in.Token2, &in.TokenHash2)
@@ -134,12 +133,8 @@ func notInLink(c rune) bool {
 	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("-._~", c)
 }
 
-// newLinkToken returns 256 random bits as a path can hold them.
-func newLinkToken() string {
-	b := make([]byte, 32)
-	rand.Read(b) // never fails
-	return base64.RawURLEncoding.EncodeToString(b)
-}
+// linkToken writes random bytes as a path can hold them.
+func linkToken(random []byte) string { return base64.RawURLEncoding.EncodeToString(random) }
 
 // link is the answer to a link's making, and to the rotation of its token: Token is shown this once.
 type link struct {
@@ -160,7 +155,7 @@ func newLink(id, token string) link {
 // rotate gives a link a second token, beside the first one until finishRotation. Done again, it
 // replaces the second.
 func rotate(r *request) error {
-	token := newLinkToken()
+	token := linkToken(r.random("token", tokenBytes))
 	err := changeLink(r, func(in *schema.Incoming) error {
 		in.Token2, in.TokenHash2 = schema.NewSecret(token), ""
 		hashToken(&in.Token2, &in.TokenHash2)

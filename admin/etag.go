@@ -40,10 +40,12 @@ func (r *request) expected(p *schema.Project) (uint64, error) {
 	switch {
 	case header == "":
 		return 0, nil
+	case strings.TrimSpace(header) == "*": // any version, so long as there is one
+		return 0, nil
 	case matches(header, etag(p.ID, p.Version)):
 		return p.Version, nil
 	}
-	return 0, refusal{status: fasthttp.StatusPreconditionFailed, message: "it was changed by another since you got it: get it again, then decide"}
+	return 0, behind(refusal{status: fasthttp.StatusPreconditionFailed, message: "it was changed by another since you got it: get it again, then decide"})
 }
 
 // tag gives a GET's answer its entity tag, and takes its body back where the client has it already.

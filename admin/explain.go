@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -132,7 +133,7 @@ func (r *request) rehearsedCall(ask *rehearsal) (*schema.Call, error) {
 		call.SetNamed([]byte(name), text)
 	}
 	if call.ID() == "" {
-		call.SetString(schema.ParamCallID, "try-"+newID())
+		call.SetString(schema.ParamCallID, "try-"+hex.EncodeToString(r.random("call", idBytes)))
 	}
 	return call, nil
 }

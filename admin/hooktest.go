@@ -49,7 +49,7 @@ func testHook(r *request) error {
 	}
 	id := r.arg("id")
 	if !hasHook(r.project, id) {
-		return notFound("such hook")
+		return behind(notFound("such hook"))
 	}
 	var ask rehearsal
 	if err := r.decode(&ask); err != nil {

@@ -18,6 +18,10 @@ import (
 type Plane interface {
 	// Current returns the configuration in use: one version of it, for good. It is read, not changed.
 	Current() *schema.Config
+	// Refused returns the projects that are managed here and not in use as they are kept.
+	Refused() []control.Refused
+	// Sync takes up what other instances have changed until now.
+	Sync(ctx context.Context) error
 	// Create adds a project, by the hand of who, and returns its version.
 	Create(ctx context.Context, who string, p *schema.Project) (version uint64, err error)
 	// Update changes a copy of the project where it still has the version expected, 0 for any, and

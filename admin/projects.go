@@ -37,6 +37,7 @@ func inProject(handle func(*request) error) func(*request) error {
 type listedProject struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
+	Default  string `json:"default_schema"` // "" for the installation's
 	Version  uint64 `json:"version"`
 	ReadOnly string `json:"read_only"` // the file that declares it; "" for none
 	Numbers  int    `json:"numbers"`
@@ -44,13 +45,15 @@ type listedProject struct {
 	Hooks    int    `json:"hooks"`
 	Webhooks int    `json:"webhooks"`
 	Incoming int    `json:"incoming"`
+	// Fault is why it is not in use as it is; an older form of it is, or none.
+	Fault string `json:"fault,omitempty"`
 }
 
 // getProjects lists those that the token may see.
 func getProjects(r *request) error {
 	q := strings.ToLower(r.query("q"))
 	var mine []*schema.Project
-	for _, p := range r.config.Projects {
+	for _, p := range r.projects() {
 		if (r.who.project == "" || r.who.project == p.ID) && (q == "" || has(q, p.ID, p.Name)) {
 			mine = append(mine, p)
 		}
@@ -58,13 +61,13 @@ func getProjects(r *request) error {
 	return r.page(len(mine), func(i int) (any, error) {
 		p := mine[i]
 		return listedProject{
-			p.ID, p.Name, p.Version, p.ReadOnly, len(p.Numbers), len(p.Schemas), len(p.Hooks), len(p.Webhooks), len(p.Incoming),
+			p.ID, p.Name, p.DefaultSchema, p.Version, p.ReadOnly, len(p.Numbers), len(p.Schemas), len(p.Hooks), len(p.Webhooks), len(p.Incoming), r.faultOf(p.ID),
 		}, nil
 	})
 }
 
-// getProject shows all of a project, as the configuration would have it, and its version and the file
-// that declares it beside that.
+// getProject shows all of a project, as the configuration would have it, and beside that its version,
+// the file that declares it, and why it is not in use as it is, where that is so.
 func getProject(r *request) error {
 	p := *r.project
 	p.Incoming = make([]schema.Incoming, len(r.project.Incoming))
@@ -79,7 +82,11 @@ func getProject(r *request) error {
 	if err := json.Unmarshal(b, &fields); err != nil {
 		return fmt.Errorf("show a project: %w", err)
 	}
-	for key, value := range map[string]any{"version": p.Version, "read_only": p.ReadOnly} {
+	about := map[string]any{"version": p.Version, "read_only": p.ReadOnly}
+	if fault := r.faultOf(p.ID); fault != "" {
+		about["fault"] = fault
+	}
+	for key, value := range about {
 		if fields[key], err = json.Marshal(value); err != nil {
 			return err
 		}
@@ -100,6 +107,7 @@ func decodeProject(r *request, was *schema.Project) (*schema.Project, error) {
 	if json.Unmarshal(body, &said) == nil { // else it is refused below, with the place
 		delete(said, "version")
 		delete(said, "read_only")
+		delete(said, "fault")
 		if body, err = json.Marshal(said); err != nil {
 			return nil, err
 		}
@@ -119,7 +127,9 @@ func decodeProject(r *request, was *schema.Project) (*schema.Project, error) {
 		schema.KeepSecrets(was, p)
 	}
 	for i := range p.Incoming {
-		readyIncoming(incomingOf(was, p.Incoming[i].ID), &p.Incoming[i])
+		readyIncoming(incomingOf(was, p.Incoming[i].ID), &p.Incoming[i], func(use string, n int) []byte {
+			return r.random(fmt.Sprintf("incoming[%d] %s", i, use), n)
+		})
 	}
 	return p, nil
 }
@@ -153,26 +163,31 @@ func createProject(r *request) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range r.config.Projects {
-		if other.ID != p.ID {
-			continue
-		}
+	if other := r.lookup(p.ID); other != nil {
 		if err := r.changeable(other); err != nil {
 			return err
 		}
-		return invalid("id", fmt.Sprintf("found %.80q; want one that no other project has", p.ID))
+		// Once it is checked, it says what is kept of it.
+		if r.again && schema.CheckProject(p, r.config) == nil && same(other, p) {
+			return r.createdProject(p.ID, other.Version)
+		}
+		return behind(invalid("id", fmt.Sprintf("found %.80q; want one that no other project has", p.ID)))
 	}
 	if r.store == nil {
 		return errNoStore
 	}
 	version, err := r.plane.Create(r.ctx, r.who.author(), p)
 	if errors.Is(err, store.ErrConflict) {
-		return conflict("another made a project of that id a moment ago")
+		return behind(conflict("another made a project of that id a moment ago"))
 	} else if err != nil {
 		return err
 	}
-	r.http.Response.Header.Set("Location", "/api/v1/projects/"+p.ID)
-	r.http.Response.Header.Set("ETag", etag(p.ID, version))
+	return r.createdProject(p.ID, version)
+}
+
+func (r *request) createdProject(id string, version uint64) error {
+	r.http.Response.Header.Set("Location", "/api/v1/projects/"+id)
+	r.http.Response.Header.Set("ETag", etag(id, version))
 	return r.created(success{true})
 }
 

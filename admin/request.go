@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"hookswitch/control"
 	"hookswitch/schema"
 )
 
@@ -24,10 +25,17 @@ type request struct {
 	args map[string]string
 	// who asks; nil for an operation that is open to anybody.
 	who *identity
-	// config is the configuration that the request is about, one version for all of it; project is
-	// that of an operation with Project, never nil there. Read them, don't change them.
+	// config is the configuration that the request is about, one version for all of it, and refused the
+	// projects that are not in use as they are kept; project is that of an operation with Project, never
+	// nil there. Read them, don't change them.
 	config  *schema.Config
+	refused []control.Refused
 	project *schema.Project
+	// Of a create with an Idempotency-Key: the name that stands for it, what is chosen for it comes of
+	// seed, and again says that it may have been done already. Else they are empty.
+	once  string
+	seed  []byte
+	again bool
 	// shownOnce is a token that was made, for the answer.
 	shownOnce string
 

@@ -183,12 +183,7 @@ func (s *Server) serve(r *request, path string) error {
 		return s.strangerFirst(r, refusal{status: fasthttp.StatusMethodNotAllowed, message: "want the method " + node.allow(), allow: node.allow()})
 	}
 	r.op, r.args = op, args
-	if op.Scope != "" {
-		if err := s.enter(r); err != nil {
-			return err
-		}
-	}
-	return op.handle(r)
+	return s.do(r)
 }
 
 // strangerFirst refuses one without a token for that, and others for otherwise: only who may come in

@@ -45,6 +45,16 @@ type NewToken struct {
 // CreateToken makes a token, by the hand of who, and returns what is kept of it and the token itself,
 // which nobody can be told a second time. Errors are the store's, or schema.Faults.
 func CreateToken(ctx context.Context, s store.Store, who string, n NewToken, now time.Time) (Token, string, error) {
+	return makeToken(ctx, s, who, n, now, func(_ string, n int) []byte {
+		b := make([]byte, n)
+		rand.Read(b) // never fails
+		return b
+	})
+}
+
+// makeToken is CreateToken with the source of what is random. One that gives what it gave before leads
+// to the token made before.
+func makeToken(ctx context.Context, s store.Store, who string, n NewToken, now time.Time, random func(use string, n int) []byte) (Token, string, error) {
 	if faults := n.check(now); len(faults) > 0 {
 		return Token{}, "", faults
 	}
@@ -55,30 +65,41 @@ func CreateToken(ctx context.Context, s store.Store, who string, n NewToken, now
 	if len(all) >= maxTokens {
 		return Token{}, "", schema.Faults{{Key: "name", Found: fmt.Sprintf("%d tokens", len(all)), Want: "fewer: revoke some"}}
 	}
-	secret := make([]byte, 32)
-	rand.Read(secret) // never fails
-	text := "hsw_" + base64.RawURLEncoding.EncodeToString(secret)
+	text := "hsw_" + base64.RawURLEncoding.EncodeToString(random("token", tokenBytes))
 	sum := sha256.Sum256([]byte(text))
 	t := Token{
-		ID: newID(), Name: n.Name, Hash: hex.EncodeToString(sum[:]), Scopes: n.Scopes, Project: n.Project,
+		ID: hex.EncodeToString(random("id", idBytes)), Name: n.Name, Hash: hex.EncodeToString(sum[:]), Scopes: n.Scopes, Project: n.Project,
 		Created: now.UTC().Truncate(time.Second), CreatedBy: who, Expires: n.Expires,
 	}
 	body, err := json.Marshal(t)
 	if err != nil {
 		return Token{}, "", err
 	}
-	if t.version, err = s.PutDoc(ctx, tokenKind, t.ID, body, 0); err != nil {
+	t.version, err = s.PutDoc(ctx, tokenKind, t.ID, body, 0)
+	if errors.Is(err, store.ErrConflict) {
+		t, err = madeBefore(t, all)
+	}
+	if err != nil {
 		return Token{}, "", err
 	}
 	t.Hash = ""
 	return t, text, nil
 }
 
-func newID() string {
-	b := make([]byte, 8)
-	rand.Read(b) // never fails
-	return hex.EncodeToString(b)
+// madeBefore returns, of all, the very token.
+func madeBefore(t Token, all []Token) (Token, error) {
+	for i := range all {
+		if all[i].ID == t.ID && all[i].Hash == t.Hash {
+			return all[i], nil
+		}
+	}
+	return Token{}, fmt.Errorf("token %s: %w", t.ID, store.ErrConflict)
 }
+
+const (
+	tokenBytes = 32 // random ones of a token,
+	idBytes    = 8  // and of an id
+)
 
 // check says what is wrong with it.
 func (n *NewToken) check(now time.Time) (faults schema.Faults) {

@@ -70,10 +70,10 @@ func createToken(r *request) error {
 	if r.store == nil {
 		return errNoStore
 	}
-	if wanted.Project != "" && !r.hasProject(wanted.Project) {
-		return invalid("project", fmt.Sprintf("found %.80q; want a project's id, or none for all of them", wanted.Project))
+	if wanted.Project != "" && r.lookup(wanted.Project) == nil {
+		return behind(invalid("project", fmt.Sprintf("found %.80q; want a project's id, or none for all of them", wanted.Project)))
 	}
-	t, text, err := CreateToken(r.ctx, r.store, r.who.author(), wanted, r.now())
+	t, text, err := makeToken(r.ctx, r.store, r.who.author(), wanted, r.now(), r.random)
 	if err != nil {
 		return err
 	}
@@ -88,15 +88,6 @@ type madeToken struct {
 	ID      string     `json:"id"`
 	Token   string     `json:"token"`
 	Expires *time.Time `json:"expires"`
-}
-
-func (r *request) hasProject(id string) bool {
-	for _, p := range r.config.Projects {
-		if p.ID == id {
-			return true
-		}
-	}
-	return false
 }
 
 func revokeToken(r *request) error {

@@ -31,20 +31,12 @@ func (p *Plane) Update(ctx context.Context, who, id string, expected uint64, alt
 		return 0, err
 	}
 	for range attempts {
-		var was *document
-		if was, err = p.lookup(ctx, id); err != nil {
+		was, err := p.lookup(ctx, id)
+		if err != nil {
 			return 0, err
 		}
 		if expected != 0 && was.version != expected {
-			if err := p.sync(ctx); err != nil { // another instance may have changed it a moment ago
-				return 0, err
-			}
-			if was, err = p.lookup(ctx, id); err != nil {
-				return 0, err
-			}
-			if was.version != expected {
-				return 0, fmt.Errorf("project %s: %w: it has version %d now, not %d", id, store.ErrConflict, was.version, expected)
-			}
+			return 0, fmt.Errorf("project %s: %w: it has version %d now, not %d", id, store.ErrConflict, was.version, expected)
 		}
 		from, err := was.content(id)
 		if err != nil {
@@ -61,9 +53,6 @@ func (p *Plane) Update(ctx context.Context, who, id string, expected uint64, alt
 		version, err = p.put(ctx, change{who: who, action: "update", id: id, was: was, from: from, to: to})
 		if expected != 0 || !errors.Is(err, store.ErrConflict) {
 			return version, err
-		}
-		if err := p.sync(ctx); err != nil {
-			return 0, err
 		}
 	}
 	return 0, fmt.Errorf("project %s: %w: by others, %d times in a row; try again", id, store.ErrConflict, attempts)
@@ -90,9 +79,6 @@ func (p *Plane) Delete(ctx context.Context, who, id string, expected uint64) err
 		if expected != 0 || !errors.Is(err, store.ErrConflict) {
 			return fmt.Errorf("project %s: %w", id, err)
 		}
-		if err := p.sync(ctx); err != nil {
-			return err
-		}
 	}
 	return fmt.Errorf("project %s: %w: by others, %d times in a row; try again", id, store.ErrConflict, attempts)
 }
@@ -114,22 +100,18 @@ func (p *Plane) changeable(id string) error {
 	return nil
 }
 
-// lookup returns the document, which another instance may have made a moment ago.
+// lookup returns the document as the store has it now: what a change builds on may be what another
+// instance changed a moment ago.
 func (p *Plane) lookup(ctx context.Context, id string) (*document, error) {
-	for fresh := false; ; fresh = true {
-		p.mu.Lock()
-		d := p.docs[id]
-		p.mu.Unlock()
-		if d != nil {
-			return d, nil
-		}
-		if fresh {
-			return nil, fmt.Errorf("project %s: %w", id, store.ErrNotFound)
-		}
-		if err := p.sync(ctx); err != nil {
-			return nil, err
-		}
+	if err := p.Sync(ctx); err != nil {
+		return nil, err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d := p.docs[id]; d != nil {
+		return d, nil
+	}
+	return nil, fmt.Errorf("project %s: %w", id, store.ErrNotFound)
 }
 
 // content is what the document says, be it faulty, as long as it can be read.
