@@ -23,7 +23,7 @@ import (
 // With a fallback_url, the first URL gets half of the time, and the second what is left.
 func (h *Hook) Ask(call *schema.Call, deadline time.Time, a *schema.Answer) {
 	// One id for all the requests of a question, by which a webhook can tell a repetition.
-	id, patience := h.lastID.Add(1), deadline
+	id, patience := h.nextID(), deadline
 	if a.At.IsZero() {
 		a.At = time.Now()
 	}

@@ -76,6 +76,15 @@ func (c *Client) Prepare(p *schema.Project, h *schema.Hook) (*Hook, error) {
 	return hook, nil
 }
 
+// nextID is the id of a question's requests: part of JSON-RPC and of a signature. Where there is neither,
+// calls need not share a counter.
+func (h *Hook) nextID() uint64 {
+	if b := h.primary.builder; !b.rpc && b.signer == nil && h.reader.receive != "json-rpc" {
+		return 0
+	}
+	return h.lastID.Add(1)
+}
+
 // Close lets go of the idle connections. Requests under way end as they would.
 func (h *Hook) Close() {
 	for _, t := range []*target{h.primary, h.fallback, h.probe} {
@@ -165,7 +174,7 @@ func (h *Hook) Probe(deadline time.Time) error {
 		a    schema.Answer
 		now  = time.Now()
 	)
-	req := h.probe.builder.build(&none, now, h.lastID.Add(1))
+	req := h.probe.builder.build(&none, now, h.nextID())
 	defer req.release()
 	resp, err := h.probe.exchange(h.probe.pool, req, &a, now, deadline)
 	if err != nil && !errors.Is(err, errBodyTooLarge) { // what it says is of no interest

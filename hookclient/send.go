@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"hookswitch/schema"
 )
@@ -57,15 +58,16 @@ func (w *Webhook) Close() { w.target.pool.close() }
 
 // requestsOf says what w's requests are in the words of a hook, which is what the builder reads.
 func requestsOf(w *schema.Webhook) (*schema.Hook, error) {
+	template := templateOf(w)
 	h := &schema.Hook{
-		Method: w.Method, Send: w.Body, Body: w.Template, ContentType: w.ContentType, RPCMethod: w.RPCMethod,
+		Method: w.Method, Send: w.Body, Body: template, ContentType: w.ContentType, RPCMethod: w.RPCMethod,
 		Params: w.Params, DateFormat: w.DateFormat, TZ: w.TZ, Headers: make(map[string]schema.Secret, len(w.Headers)),
 		Auth: w.Auth, Sign: w.Sign, Sign2: w.Sign2, TLS: w.TLS, MaxAnswer: w.MaxAnswer, MaxInFlight: w.MaxInFlight,
 	}
 	for _, header := range w.Headers {
 		h.Headers[header.Name] = header.Value
 	}
-	if w.Template == "" {
+	if template == "" {
 		if w.Method == "GET" && w.Body != "json-rpc" && w.Body != "raw" {
 			h.Send = "query" // "GET: the parameters are in the address", whatever the format
 		}
@@ -73,18 +75,29 @@ func requestsOf(w *schema.Webhook) (*schema.Hook, error) {
 	}
 	switch w.Body {
 	case "json":
-		if _, err := readJSONBody(w.Template); err != nil {
-			if strings.HasPrefix(strings.TrimSpace(w.Template), "{") || strings.HasPrefix(strings.TrimSpace(w.Template), "[") {
+		if _, err := readJSONBody(template); err != nil {
+			if strings.HasPrefix(strings.TrimSpace(template), "{") || strings.HasPrefix(strings.TrimSpace(template), "[") {
 				return nil, at("template", err)
 			}
-			h.Send = "raw" // the documented requests have a word for a template, and no JSON
+			h.Send = "raw"
 		}
 	case "xml":
-		if _, err := readXMLBody(w.Template); err != nil {
+		if _, err := readXMLBody(template); err != nil {
 			return nil, at("template", err)
 		}
 	}
 	return h, nil
+}
+
+// templateOf is the text of w's template. The documented monitoring API has a word there, "quos", beside
+// fields and params, and null where none is used: a template's name, of which we have none. Such a word
+// takes the place of nothing, but where body is raw and it is all that there is to send.
+func templateOf(w *schema.Webhook) string {
+	word := !strings.ContainsFunc(w.Template, func(r rune) bool { return r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	if word && w.Body != "raw" {
+		return ""
+	}
+	return w.Template
 }
 
 // onlyConstants reports that params are but names and values, which are added to what is known. One

@@ -170,7 +170,8 @@ func TestWebhooksOnTheWire(t *testing.T) {
 	}
 }
 
-// TestTheDocumentedMonitoringWebhook is the documented curl, word for word: its template is no JSON.
+// TestTheDocumentedMonitoringWebhook is the documented curl, word for word: its template is a name, and
+// keeps neither the fields nor the constant from being sent.
 func TestTheDocumentedMonitoringWebhook(t *testing.T) {
 	sendsGolden(t, documentedWebhook("POST", "json", func(w *schema.Webhook) {
 		w.URL, w.Event, w.TypeCall, w.Template = "http://my-url.com", "create", "all", "quos"

@@ -295,8 +295,9 @@ func TestAskingAsAsteriskAllocatesNothing(t *testing.T) {
 // checkAllocations asks in a dialect that must cost no allocation, for destinations in every form.
 func checkAllocations(t *testing.T, path string) {
 	steps := []schema.DecidedStep{{Dial: numbers(t, "380441111111", "sip:ops@pbx.example:5062", "ivan"), Strategy: schema.InOrder, Timeout: time.Minute}}
-	ctx := newContext("GET", "caller=%2B380501112233&callee=380442223344&callid=a%40b&cursor=eyJ&Diversion=x", "", nil)
-	ctx.URI().SetPath(path)
+	query := "caller=%2B380501112233&callee=380442223344&callid=a%40b&cursor=eyJ&Diversion=x"
+	ctx := newContext("GET", query, "", nil)
+	setTarget(ctx, path, query)
 	a := newSteadyState(t, ctx, nil)
 	a.s.decide = decideFunc(func(_ *schema.Call, d *schema.Decision) {
 		d.Steps, d.Next, d.Schema = append(d.Steps, steps...), "eyJ-_abc", "100"

@@ -47,7 +47,7 @@ func (p *pbx) ask(path, query, form string) (status int, body string) {
 		method = "POST"
 	}
 	ctx := newContext(method, query, "application/x-www-form-urlencoded", []byte(form))
-	ctx.URI().SetPath(path)
+	setTarget(ctx, path, query)
 	p.s.serve(ctx, new(question))
 	return ctx.Response.StatusCode(), string(ctx.Response.Body())
 }

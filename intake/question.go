@@ -60,7 +60,7 @@ func small(b []byte) []byte {
 }
 
 // readURL reads what stands outside the body: path, Accept and traceparent headers, query.
-func (q *question) readURL(ctx *fasthttp.RequestCtx, pathFormat []byte) *fault {
+func (q *question) readURL(ctx *fasthttp.RequestCtx, pathFormat, query []byte) *fault {
 	accepted, ok := formatAccepted(ctx.Request.Header.Peek("Accept"))
 	if q.format = accepted; !ok {
 		q.format = formatOfAgent(ctx.Request.Header.UserAgent())
@@ -75,7 +75,7 @@ func (q *question) readURL(ctx *fasthttp.RequestCtx, pathFormat []byte) *fault {
 	if t := ctx.Request.Header.Peek("traceparent"); validTraceparent(t) {
 		q.call.Traceparent = q.call.Keep(t)
 	}
-	return q.readForm(ctx.URI().QueryString())
+	return q.readForm(query)
 }
 
 // readForm reads application/x-www-form-urlencoded text. A "%" that begins no escape stands for

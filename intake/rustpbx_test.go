@@ -191,7 +191,7 @@ func FuzzRustPBX(f *testing.F) {
 		})
 		ctx := newContext("POST", "", "application/json", body)
 		q := new(question)
-		if fault := s.ask(ctx, q, []byte("rustpbx")); fault != nil {
+		if fault := s.ask(ctx, q, []byte("rustpbx"), nil); fault != nil {
 			if got := readRustPBXAnswer(t, appendFaultRustPBX(nil, q, fault)); got.Action != "not_handled" || printable(callee) && callee != "" && len(callee) <= maxCallee {
 				t.Errorf("callee %q refused: %+v", callee, got)
 			}

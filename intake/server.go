@@ -232,9 +232,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 
 // serve answers one request, with q as its scratch. On the way of a lookup it allocates nothing.
 func (s *Server) serve(ctx *fasthttp.RequestCtx, q *question) {
-	path := ctx.Path()
+	path, query := target(ctx)
 	if format, ok := formatOfPath(path); ok {
-		s.route(ctx, q, format)
+		s.route(ctx, q, format, query)
 		return
 	}
 	switch string(path) {
@@ -257,6 +257,26 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, q *question) {
 		}
 		s.refuse(ctx, q, &fault{code: codeNotFound, message: "no such path; want " + routePath})
 	}
+}
+
+// target returns a request's path and query. Those of a lookup lie in what was sent as they are to be read;
+// all others are fasthttp's to take apart, which copies and mends them.
+func target(ctx *fasthttp.RequestCtx) (path, query []byte) {
+	path, query, _ = bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
+	if rest, ok := bytes.CutPrefix(path, []byte(routePath)); ok && formatName(rest) && bytes.IndexByte(query, '#') < 0 {
+		return path, query
+	}
+	return ctx.Path(), ctx.URI().QueryString()
+}
+
+// formatName reports whether rest is nothing, or a slash and a word such as formats' names are.
+func formatName(rest []byte) bool {
+	for i, c := range rest {
+		if i == 0 && c != '/' || i > 0 && (c < 'a' || c > 'z') && c != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // formatOfPath returns what stands behind /v1/route/, and whether path is a lookup's at all.
@@ -287,8 +307,8 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, q *question) {
 }
 
 // route answers one lookup.
-func (s *Server) route(ctx *fasthttp.RequestCtx, q *question, pathFormat []byte) {
-	f := s.ask(ctx, q, pathFormat)
+func (s *Server) route(ctx *fasthttp.RequestCtx, q *question, pathFormat, query []byte) {
+	f := s.ask(ctx, q, pathFormat, query)
 	switch {
 	case q.rpc.notification && (f == nil || f.code == codeBadRequest):
 		// JSON-RPC 2.0 section 4.1: a notification is never answered.
@@ -305,11 +325,11 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, q *question, pathFormat []byte)
 }
 
 // ask reads the question, at the door first, and has it decided.
-func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat []byte) *fault {
+func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat, query []byte) *fault {
 	now := s.settings.Load()
 	q.call.At = s.now()
 	// The query is read before the door is tried, since it may say in which dialect to refuse.
-	queryFault := q.readURL(ctx, pathFormat)
+	queryFault := q.readURL(ctx, pathFormat, query)
 	q.publicURL = now.publicURL
 	asked := q.format
 	if f := s.allowed(ctx, &now.door, q); f != nil {
@@ -382,9 +402,10 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	q := s.questions.Get().(*question)
 	defer s.finish(ctx, q)
 	f := faultOfRead(err)
-	format, route := formatOfPath(ctx.Path())
+	path, query := target(ctx)
+	format, route := formatOfPath(path)
 	if route {
-		q.readURL(ctx, format) // for the dialect alone; the first fault is the one to tell
+		q.readURL(ctx, format, query) // for the dialect alone; the first fault is the one to tell
 	}
 	s.refuse(ctx, q, f)
 	if route {
