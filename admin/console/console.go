@@ -80,6 +80,7 @@ func routes() []route {
 		{"GET", "/static/{name}", true, (*visit).asset},
 
 		{"GET", "/", false, (*visit).overview},
+		{"GET", "/overview/stream", false, (*visit).overviewStream},
 		{"GET", "/live", false, (*visit).live},
 		{"GET", "/live/stream", false, (*visit).liveStream},
 		{"GET", "/decisions/{id}", false, (*visit).decision},
@@ -89,6 +90,7 @@ func routes() []route {
 		{"POST", "/deliveries/replay", false, (*visit).replayFailed},
 		{"GET", "/deliveries/{id}", false, (*visit).delivery},
 		{"POST", "/deliveries/{id}/replay", false, (*visit).replayOne},
+		{"GET", "/shown/{key}", false, (*visit).shownOnce},
 		{"GET", "/tokens", false, (*visit).tokens},
 		{"POST", "/tokens", false, (*visit).createToken},
 		{"POST", "/tokens/{id}/revoke", false, (*visit).revokeToken},
@@ -105,6 +107,7 @@ func routes() []route {
 		{"GET", "/p/{project}/{kind}/{id}", false, (*visit).show},
 		{"POST", "/p/{project}/{kind}/{id}", false, (*visit).update},
 		{"POST", "/p/{project}/{kind}/{id}/delete", false, (*visit).remove},
+		{"POST", "/p/{project}/{kind}/{id}/enable", false, (*visit).enable},
 		{"POST", "/p/{project}/{kind}/{id}/rotate", false, (*visit).rotate},
 		{"POST", "/p/{project}/{kind}/{id}/finish", false, (*visit).finishRotation},
 	}

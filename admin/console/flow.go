@@ -18,13 +18,12 @@ type flowHours struct {
 }
 
 type flowStep struct {
-	N                  int
-	Kind, Icon         string
-	Texts              []string // destinations, a box, a file, a cause
-	To                 *flowLink
-	Strategy, Timeout  string
-	OnFailure          *flowLink
-	State, Reason, Say string // of a call that went this way; empty where none did
+	N                 int
+	Kind, Icon        string
+	Texts             []string // destinations, a box, a file, a cause
+	To                *flowLink
+	Strategy, Timeout string
+	OnFailure         *flowLink
 }
 
 // flowLink leads to another scheme or hook.
@@ -35,18 +34,14 @@ var stepIcons = map[string]string{
 }
 
 // flow draws a scheme; nil for any other kind, and for one that has no steps yet.
-func (v *visit) flow(k kind, o object, project string, how editing) (*flow, error) {
+func (v *visit) flow(k kind, o object, settings projectSettings, how editing) (*flow, error) {
 	if k.Name != "schemas" || how.isNew || len(o.List("steps")) == 0 {
 		return nil, nil
 	}
-	var whole object
-	if err := v.get("", "/projects/"+segment(project), nil, &whole); err != nil {
-		return nil, err
-	}
-	base := "/p/" + segment(project) + "/"
+	base := "/p/" + segment(settings.ID) + "/"
 	scheme := func(id string) flowLink { return flowLink{ID: id, Href: base + "schemas/" + segment(id)} }
 	f := &flow{}
-	if id := whole.Text("default_schema"); id != "" {
+	if id := settings.DefaultSchema; id != "" {
 		f.Last = scheme(id)
 	}
 	if _, ok := o.At("hours").(map[string]any); ok {
@@ -57,7 +52,7 @@ func (v *visit) flow(k kind, o object, project string, how editing) (*flow, erro
 		f.Hours = &flowHours{Open: o.Strings("hours.open"), Holidays: o.Strings("hours.holidays"), TZ: o.Text("hours.tz"), Closed: closed}
 	}
 	for i, step := range o.List("steps") {
-		f.Steps = append(f.Steps, v.flowStep(i+1, step, base, project, scheme))
+		f.Steps = append(f.Steps, v.flowStep(i+1, step, base, settings.ID, scheme))
 	}
 	return f, nil
 }

@@ -98,7 +98,7 @@ func (v *visit) editProject(status int, id string, o object, wrong map[string][]
 	return v.render(status, page{
 		Name: "edit", Title: v.texts.get(v.lang, "one.projects", id), Nav: "projects", Project: id, ReadOnly: o.Text("read_only"),
 		Data: map[string]any{
-			"Editor": e, "Base": "/projects", "ID": id, "Kind": "projects", "Self": "/projects/" + segment(id), "Flow": (*flow)(nil), "Figures": nil,
+			"Editor": e, "Base": "/projects", "ID": id, "Kind": "projects", "Self": "/projects/" + segment(id), "Flow": (*flow)(nil), "Figures": nil, "Failing": nil,
 		},
 	})
 }
@@ -145,7 +145,7 @@ func (v *visit) tokens() error { return v.tokensPage(fasthttp.StatusOK, nil, obj
 
 func (v *visit) tokensPage(status int, wrong map[string][]string, sent object) error {
 	var found paged
-	if err := v.get("", "/tokens", url.Values{"per_page": {"100"}, "page": {orOne(v.query("page"))}}, &found); err != nil {
+	if err := v.get("", "/tokens", url.Values{"per_page": {strconv.Itoa(listPage)}, "page": {orOne(v.query("page"))}}, &found); err != nil {
 		return err
 	}
 	e := newEditor("tokens", tokenSections(), sent, wrong)
@@ -154,7 +154,7 @@ func (v *visit) tokensPage(status int, wrong map[string][]string, sent object) e
 		scopes[scope] = true
 	}
 	return v.render(status, page{Name: "tokens", Nav: "tokens", Data: map[string]any{
-		"Items": found, "Editor": e, "Scopes": scopes, "AllScopes": []string{"read", "write", "admin"}, "ScopeErrors": underPath(wrong, "scopes"),
+		"Items": found, "Previous": found.Current - 1, "Next": nextPage(found), "Editor": e, "Scopes": scopes, "AllScopes": []string{"read", "write", "admin"}, "ScopeErrors": underPath(wrong, "scopes"),
 	}})
 }
 
@@ -200,7 +200,7 @@ func (v *visit) createToken() error {
 	if err := g.into(&made); err != nil {
 		return err
 	}
-	return v.secretPage("tokens", made.Token, "/tokens")
+	return v.showOnce("tokens", made.Token, "/tokens")
 }
 
 // revokeToken ends a token, and with it the sessions that were opened with it.
@@ -250,7 +250,7 @@ func (v *visit) changeLink(what string) error {
 	self := "/p/" + segment(project) + "/incoming/" + segment(v.args["id"])
 	var made struct{ Path string }
 	if err := g.into(&made); err == nil && made.Path != "" {
-		return v.secretPage("incoming", made.Path, self)
+		return v.showOnce("incoming", made.Path, self)
 	}
 	return v.redirect(self + "?done=saved")
 }

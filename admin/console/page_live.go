@@ -1,11 +1,8 @@
 package console
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
-	"fmt"
-	"io"
+	"maps"
 	"net/url"
 	"strconv"
 	"strings"
@@ -78,10 +75,7 @@ func (v *visit) liveFilter() (url.Values, map[string]string) {
 // live shows the last decisions, to which the stream adds.
 func (v *visit) live() error {
 	q, filter := v.liveFilter()
-	stream := "/live/stream"
-	if len(q) > 0 {
-		stream += "?" + q.Encode()
-	}
+	stream := maps.Clone(q)
 	q.Set("per_page", "50")
 	var found struct {
 		Data []decided `json:"data"`
@@ -91,13 +85,26 @@ func (v *visit) live() error {
 	if err != nil && wrong == nil {
 		return err
 	}
+	stream.Set("after", lastMade(found.Data))
 	rows := make([]liveRow, len(found.Data))
 	for i := range found.Data {
 		rows[i] = v.row(&found.Data[i])
 	}
 	return v.render(fasthttp.StatusOK, page{Name: "live", Nav: "live", Data: map[string]any{
-		"Rows": rows, "Filter": filter, "Stream": stream, "Wrong": wrong, "Reasons": reasonNames(), "Sources": sourceNames(),
+		"Rows": rows, "Filter": filter, "Stream": "/live/stream?" + stream.Encode(), "Wrong": wrong, "Reasons": reasonNames(), "Sources": sourceNames(),
 	}})
+}
+
+// lastMade is the id of the decision that was made last, so that the stream goes on where the list ends;
+// of none, an id older than all others.
+func lastMade(list []decided) string {
+	id, made := strings.Repeat("0", 26), time.Time{}
+	for i := range list {
+		if at := list[i].At.Add(time.Duration(list[i].ElapsedMS * float64(time.Millisecond))); at.After(made) && !list[i].Repeated {
+			id, made = list[i].ID, at
+		}
+	}
+	return id
 }
 
 func reasonNames() []string {
@@ -152,72 +159,18 @@ func (v *visit) row(d *decided) liveRow {
 	return r
 }
 
-// liveStream passes the API's stream of decisions on, each in the visitor's words. It ends with the
-// session, with the API's, or when the browser goes away.
+// liveStream passes the API's stream of decisions on, each in the visitor's words.
 func (v *visit) liveStream() error {
-	var req fasthttp.Request
 	q, _ := v.liveFilter()
-	req.SetRequestURI("/api/v1/decisions/stream?" + q.Encode())
-	req.Header.SetHost("console")
-	req.Header.Set("Authorization", "Bearer "+v.session.token.Reveal())
-	if last := v.http.Request.Header.Peek("Last-Event-ID"); len(last) > 0 {
-		req.Header.SetBytesV("Last-Event-ID", last)
+	after := string(v.http.Request.Header.Peek("Last-Event-ID"))
+	if after == "" {
+		after = v.query("after")
 	}
-	http := v.request(&req)
-	v.api(http)
-	if http.Response.StatusCode() != fasthttp.StatusOK {
-		_, err := read(&http.Response)
-		if err == nil {
-			err = fmt.Errorf("the API's stream answered %d", http.Response.StatusCode())
-		}
-		v.http.Request.Header.Set("X-Requested-By", "script") // a page is of no use to an EventSource
-		return err
-	}
-	v.http.SetContentType("text/event-stream")
-	v.http.Response.Header.Set("X-Accel-Buffering", "no")
-	kept := &visit{Console: v.Console, lang: v.lang, session: v.session} // without http, which ends here
-	v.http.SetBodyStreamWriter(func(w *bufio.Writer) {
-		defer http.Response.CloseBodyStream()
-		kept.pass(w, http.Response.BodyStream())
+	return v.stream("/decisions/stream", q, after, func(v *visit, data []byte) (any, error) {
+		var d decided
+		err := json.Unmarshal(data, &d)
+		return v.row(&d), err
 	})
-	return nil
-}
-
-// maxEvent bounds one event of the API's; a decision is a few kilobytes.
-const maxEvent = 256 << 10
-
-// pass writes events as they come in.
-func (v *visit) pass(w *bufio.Writer, from io.Reader) {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(nil, maxEvent)
-	for lines.Scan() {
-		line := lines.Bytes()
-		if data, ok := bytes.CutPrefix(line, []byte("data: ")); ok {
-			var d decided
-			if json.Unmarshal(data, &d) != nil {
-				continue
-			}
-			row, err := json.Marshal(v.row(&d))
-			if err != nil {
-				continue
-			}
-			fmt.Fprintf(w, "data: %s\n", row)
-			continue
-		}
-		w.Write(line)
-		w.WriteByte('\n')
-		if len(line) > 0 {
-			continue
-		}
-		if !v.sessions.alive(v.session) {
-			fmt.Fprint(w, "event: gone\ndata: {}\n\n")
-			w.Flush()
-			return
-		}
-		if w.Flush() != nil {
-			return
-		}
-	}
 }
 
 // decision tells the whole story of one.

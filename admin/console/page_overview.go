@@ -1,6 +1,8 @@
 package console
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"sort"
@@ -38,66 +40,109 @@ type hookState struct {
 type overviewData struct {
 	At        string `json:"at"`
 	Decisions struct {
-		PerSecond float64        `json:"per_second"`
-		LastHour  int            `json:"last_hour"`
-		BySource  map[string]int `json:"by_source"`
-		ByReason  map[string]int `json:"by_reason"`
-		P50MS     float64        `json:"p50_ms"`
-		P99MS     float64        `json:"p99_ms"`
-		PeriodS   float64        `json:"period_s"`
-		Series    []point        `json:"series"`
+		PerSecond float64 `json:"per_second"`
+		Rates     struct {
+			BySource map[string]float64 `json:"by_source"`
+			ByReason map[string]float64 `json:"by_reason"`
+		} `json:"rates"`
+		LastHour int            `json:"last_hour"`
+		BySource map[string]int `json:"by_source"`
+		ByReason map[string]int `json:"by_reason"`
+		P50MS    float64        `json:"p50_ms"`
+		P99MS    float64        `json:"p99_ms"`
+		PeriodS  float64        `json:"period_s"`
+		Series   []point        `json:"series"`
 	} `json:"decisions"`
 	Hooks struct {
 		Total     int         `json:"total"`
 		Attention []hookState `json:"attention"`
+		Busiest   []hookState `json:"busiest"`
 	} `json:"hooks"`
 	Deliveries *struct {
-		Waiting int `json:"waiting"`
-		Failed  int `json:"failed"`
+		Waiting  int            `json:"waiting"`
+		Failed   int            `json:"failed"`
+		FailedBy map[string]int `json:"failed_by_project"`
+		Disabled []struct {
+			Project string `json:"project"`
+			Webhook int    `json:"webhook"`
+			Since   string `json:"since"`
+			Reason  string `json:"reason"`
+		} `json:"disabled"`
 	} `json:"deliveries"`
 }
 
-// overview shows the page. A script fetches it again and again for the part that changes.
+// overview shows the page. A script follows the stream for the part that changes.
 func (v *visit) overview() error {
-	q := url.Values{}
-	if project := v.query("project"); project != "" {
-		q.Set("project", project)
-	}
+	q := v.overviewQuery()
 	var o overviewData
 	if err := v.get("", "/overview", q, &o); err != nil {
 		return err
-	}
-	refresh := "/"
-	if len(q) > 0 {
-		refresh += "?" + q.Encode()
 	}
 	project, err := v.project()
 	if err != nil {
 		return err
 	}
-	return v.render(fasthttp.StatusOK, page{Name: "overview", Nav: "overview", Project: project, Data: map[string]any{
-		"O": o, "Refresh": refresh, "Only": q.Get("project"),
-		"Times": timesPlot(o.Decisions.Series), "Calls": callsPlot(o.Decisions.Series),
-		"Sources": shares(o.Decisions.BySource), "Reasons": shares(o.Decisions.ByReason),
-	}})
+	data := o.shown()
+	data["Only"], data["Stream"] = q.Get("project"), about("/overview/stream", q.Get("project"))
+	return v.render(fasthttp.StatusOK, page{Name: "overview", Nav: "overview", Project: project, Data: data})
 }
 
-// share is one part of a whole, as a bar of 100.
+func (v *visit) overviewQuery() url.Values {
+	q := url.Values{}
+	if project := v.query("project"); project != "" {
+		q.Set("project", project)
+	}
+	return q
+}
+
+// overviewStream tells the part of the overview that changes, whenever it has: as the page has it, every
+// text in it escaped by the template.
+func (v *visit) overviewStream() error {
+	var last []byte
+	return v.stream("/overview/stream", v.overviewQuery(), "", func(v *visit, data []byte) (any, error) {
+		var o overviewData
+		if err := json.Unmarshal(data, &o); err != nil {
+			return nil, err
+		}
+		var out bytes.Buffer
+		if err := v.pages[v.lang]["overview"].ExecuteTemplate(&out, "now", o.shown()); err != nil || bytes.Equal(out.Bytes(), last) {
+			return nil, err
+		}
+		last = out.Bytes()
+		return map[string]string{"html": out.String()}, nil
+	})
+}
+
+// shown is the overview as its template takes it.
+func (o *overviewData) shown() map[string]any {
+	d := &o.Decisions
+	data := map[string]any{
+		"O": o, "Times": timesPlot(d.Series), "Calls": callsPlot(d.Series), "Failed": []share(nil),
+		"Sources": shares(d.BySource, d.Rates.BySource), "Reasons": shares(d.ByReason, d.Rates.ByReason),
+	}
+	if o.Deliveries != nil {
+		data["Failed"] = shares(o.Deliveries.FailedBy, nil)
+	}
+	return data
+}
+
+// share is one part of a whole, as a bar of 100, and how many there are a second.
 type share struct {
-	Name    string
-	N       int
-	Percent float64
+	Name      string
+	N         int
+	Percent   float64
+	PerSecond float64
 }
 
 // shares orders counts, the greatest first.
-func shares(counts map[string]int) []share {
+func shares(counts map[string]int, rates map[string]float64) []share {
 	total := 0
 	for _, n := range counts {
 		total += n
 	}
 	var all []share
 	for name, n := range counts {
-		all = append(all, share{name, n, 100 * float64(n) / float64(max(1, total))})
+		all = append(all, share{name, n, 100 * float64(n) / float64(max(1, total)), rates[name]})
 	}
 	sort.Slice(all, func(i, j int) bool {
 		if all[i].N != all[j].N {
@@ -121,7 +166,7 @@ func (v *visit) hookFigures(project, id string) map[string]any {
 		return nil // the form is worth showing without
 	}
 	return map[string]any{
-		"State": report.hookState, "Minutes": report.Minutes, "Reasons": shares(report.ByReason), "Failures": report.Failures,
+		"State": report.hookState, "Minutes": report.Minutes, "Reasons": shares(report.ByReason, nil), "Failures": report.Failures,
 		"Times": timesPlot(report.Series), "Calls": callsPlot(report.Series),
 	}
 }

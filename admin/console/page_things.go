@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
 )
 
 // The pages of what a project has: a list, and a form for one, of every kind alike.
@@ -117,7 +119,7 @@ func (v *visit) create() error {
 	base := "/p/" + segment(project) + "/" + k.Name
 	var made struct{ ID, Token, Path string }
 	if err := g.into(&made); err == nil && made.Token != "" {
-		return v.secretPage(k.Name, made.Path, base+"/"+segment(made.ID))
+		return v.showOnce(k.Name, made.Path, base+"/"+segment(made.ID))
 	}
 	if id := o.Text(k.ID); id != "" && !k.Made {
 		return v.redirect(base + "/" + segment(id) + "?done=created")
@@ -125,9 +127,18 @@ func (v *visit) create() error {
 	return v.redirect(base + "?done=created")
 }
 
-// secretPage shows what nobody is told a second time.
-func (v *visit) secretPage(nav, text, next string) error {
-	return v.render(fasthttp.StatusCreated, page{Name: "secret", Nav: nav, Data: map[string]any{"Text": text, "Next": next, "Nav": nav}})
+// showOnce leads to a page that shows what nobody is told a second time: one of its own, which may be
+// loaded again without making another.
+func (v *visit) showOnce(nav, text, next string) error {
+	return v.redirect("/shown/" + v.sessions.hold(v.session, heldSecret{nav: nav, next: next, text: schema.NewSecret(text)}))
+}
+
+func (v *visit) shownOnce() error {
+	h, ok := v.sessions.take(v.session, v.args["key"])
+	if !ok {
+		return fault{status: fasthttp.StatusGone, key: "fault.shown"}
+	}
+	return v.render(fasthttp.StatusOK, page{Name: "secret", Nav: h.nav, Data: map[string]any{"Text": h.text.Reveal(), "Next": h.next}})
 }
 
 // wrongFields returns what the API found wrong with the fields of a form, nil where it was not that.
@@ -217,6 +228,21 @@ func (v *visit) remove() error {
 	return v.redirect("/p/" + segment(project) + "/" + k.Name + "?done=deleted")
 }
 
+// enable lets a subscription that was disabled, by hand or for its failures, have deliveries again.
+func (v *visit) enable() error {
+	k, project, err := v.thing()
+	if err != nil {
+		return err
+	}
+	if k.Name != "webhooks" {
+		return fault{status: fasthttp.StatusNotFound, key: "fault.not_found"}
+	}
+	if _, err := v.ask(ask{method: "POST", path: "/webhooks/" + segment(v.args["id"]) + "/enable", project: project}); err != nil {
+		return err
+	}
+	return v.redirect("/p/" + segment(project) + "/webhooks/" + segment(v.args["id"]) + "?done=enabled")
+}
+
 // editing is how a form came to be.
 type editing struct {
 	isNew    bool
@@ -236,11 +262,11 @@ func (v *visit) edit(status int, k kind, project string, o object, wrong map[str
 	}
 	e.finish()
 	base := "/p/" + segment(project) + "/" + k.Name
-	data := map[string]any{"Editor": e, "Base": base, "ID": how.id, "Kind": k.Name, "Self": base + "/" + segment(how.id), "Figures": nil}
+	data := map[string]any{"Editor": e, "Base": base, "ID": how.id, "Kind": k.Name, "Self": base + "/" + segment(how.id), "Figures": nil, "Failing": o.At("disabled_for_failing")}
 	if how.isNew {
 		data["Self"] = base + "/new"
 	}
-	if data["Flow"], err = v.flow(k, o, project, how); err != nil {
+	if data["Flow"], err = v.flow(k, o, settings, how); err != nil {
 		return err
 	}
 	if k.Name == "hooks" && !how.isNew {
@@ -282,7 +308,10 @@ func (v *visit) options(k kind, project string) (map[string][]option, error) {
 	return wanted, nil
 }
 
-// optionsOf lists the ids and names of all of a kind.
+// maxOptions is how many of a kind a form offers; others are typed.
+const maxOptions = 1000
+
+// optionsOf lists the ids and names of a kind.
 func (v *visit) optionsOf(from, project string) ([]option, error) {
 	var all []option
 	for n := 1; ; n++ {
@@ -294,7 +323,7 @@ func (v *visit) optionsOf(from, project string) ([]option, error) {
 		for _, o := range found.Data {
 			all = append(all, option{ID: o.Text("id"), Name: o.Text("name")})
 		}
-		if n >= found.Last {
+		if n >= found.Last || len(all) >= maxOptions {
 			return all, nil
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +32,7 @@ const (
 )
 
 // session is one browser that has shown a token. It is changed by nobody after its beginning but for
-// seen and project, which sessions guards.
+// seen, project and held, which sessions guards.
 type session struct {
 	token schema.Secret
 	// form is what every form of this session sends back, so that no other site's form is ours.
@@ -41,7 +42,17 @@ type session struct {
 
 	seen    time.Time
 	project string // chosen last
+	held    []heldSecret
 }
+
+// heldSecret is what is to be shown once, on a page that may be loaded again: then it is gone.
+type heldSecret struct {
+	key, nav, next string
+	text           secret
+}
+
+// maxHeld bounds what a session holds that nobody came to see.
+const maxHeld = 8
 
 // identity is what the API says of a token.
 type identity struct {
@@ -54,7 +65,7 @@ type identity struct {
 type sessions struct {
 	now func() time.Time
 
-	mu sync.Mutex // guards by, and seen and project of each
+	mu sync.Mutex // guards by, and seen, project and held of each
 	by map[[sha256.Size]byte]*session
 }
 
@@ -150,6 +161,28 @@ func (s *sessions) chosen(one *session) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return one.project
+}
+
+// hold keeps something for take, once, and returns by which key.
+func (s *sessions) hold(one *session, h heldSecret) string {
+	h.key = random()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one.held = append(one.held, h)
+	one.held = one.held[max(0, len(one.held)-maxHeld):]
+	return h.key
+}
+
+func (s *sessions) take(one *session, key string) (heldSecret, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(one.held, func(h heldSecret) bool { return h.key == key })
+	if i < 0 {
+		return heldSecret{}, false
+	}
+	found := one.held[i]
+	one.held = slices.Delete(one.held, i, i+1)
+	return found, true
 }
 
 // forget drops those that are over, and the one idle longest while there are too many.

@@ -252,7 +252,7 @@ func faultOf(r *refusal) fault {
 	case fasthttp.StatusNotFound:
 		f.key = "fault.not_found"
 	case fasthttp.StatusConflict:
-		f.key = "fault.read_only"
+		f.key = "fault.conflict"
 	case fasthttp.StatusPreconditionFailed:
 		f.key = "fault.changed"
 	case fasthttp.StatusTooManyRequests:

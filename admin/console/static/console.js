@@ -19,29 +19,31 @@ function localTimes(root) {
   }
 }
 
-// The part of a page that is looked at anew every few seconds.
-function refresh(part) {
-  let failed = 0;
-  const again = async () => {
-    if (!document.hidden) {
-      try {
-        const answer = await fetch(part.dataset.refresh, { headers: { "X-Requested-By": "script" }, redirect: "error" });
-        if (answer.status === 401) return location.reload();
-        if (!answer.ok) throw new Error(answer.status);
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-        if (!part.contains(document.activeElement)) {
-          part.replaceChildren(...one("#now", fresh).childNodes);
-          localTimes(part);
-        }
-        failed = 0;
-      } catch (e) {
-        failed++;
-      }
-      part.classList.toggle("stale", failed > 2);
-    }
-    setTimeout(again, 5000);
+// The part of the overview that changes: it comes over server-sent events, as the server escaped it, and
+// is parsed where nothing of it runs. It stays while it is being read, chosen or pressed. A page that
+// nobody looks at lets its connection go: a browser has but six to a server.
+function overview(part) {
+  let stream = null;
+  const busy = () => part.contains(document.activeElement) || part.matches(":active") || !getSelection().isCollapsed;
+  const stop = () => { stream?.close(); stream = null; };
+  const start = () => {
+    stream = new EventSource(part.dataset.overview);
+    stream.addEventListener("open", () => part.classList.remove("stale"));
+    stream.addEventListener("error", () => {
+      part.classList.add("stale");
+      if (stream?.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 10000);
+    });
+    stream.addEventListener("gone", () => { stop(); location.reload(); });
+    stream.addEventListener("overview", (event) => {
+      if (busy()) return;
+      const fresh = new DOMParser().parseFromString(JSON.parse(event.data).html, "text/html");
+      localTimes(fresh);
+      part.replaceChildren(...fresh.body.childNodes);
+    });
   };
-  setTimeout(again, 5000);
+  const look = () => document.hidden ? stop() : stream || start();
+  document.addEventListener("visibilitychange", look);
+  look();
 }
 
 // The live list: rows come over server-sent events, newest first.
@@ -172,7 +174,7 @@ function chooser(form) {
 }
 
 localTimes(document);
-all("[data-refresh]").forEach(refresh);
+all("[data-overview]").forEach(overview);
 all("[data-live]").forEach(live);
 all("[data-steps]").forEach(steps);
 all("[data-copy]").forEach(copier);
