@@ -259,3 +259,17 @@ func TestCheckSaysThatAFileIsSound(t *testing.T) {
 		t.Errorf("exit %d, %q, %q; want 0 and %q", code, out, errs, want)
 	}
 }
+
+// A webhook without an id is another one after its URL is edited, and what waited for it is given up.
+func TestCheckTellsOfWebhooksWithoutID(t *testing.T) {
+	file := writeConfig(t, explainConfig("127.0.0.1:53", `url: "https://crm.example/"`)+`
+    webhooks:
+      - {id: 1, url: "https://crm.example/", event: create}
+      - {url: "https://crm.example/", event: destroy}
+`)
+	out, errs, code := run(t, nil, "check", "-c", file)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != 0 || errs != "" || len(lines) != 2 || !strings.Contains(lines[0], ": note: projects[0].webhooks[1]: it has no id") {
+		t.Errorf("exit %d, %q, %q; want 0 and a note of the second webhook", code, out, errs)
+	}
+}

@@ -172,6 +172,41 @@ func TestTheNextEventOfACallWaitsForTheOneBefore(t *testing.T) {
 	})
 }
 
+// A CRM has a webhook of its own for each kind of event, and hears of a call's end when it has heard of its
+// beginning, however often that is tried. Another's webhooks are not held up.
+func TestACallsEventsKeepTheirOrderAcrossWebhooks(t *testing.T) {
+	onBoth(t, func(t *testing.T, s store.Store) {
+		r, other := newReceiver(t), newReceiver(t)
+		var tries atomic.Int64
+		r.on("/create", func(w http.ResponseWriter, _ *http.Request) {
+			if tries.Add(1) <= 5 {
+				w.WriteHeader(500)
+			}
+		})
+		ordered := func(id int64, kind string, to *receiver) schema.Webhook {
+			return webhook(id, to.URL+"/"+kind+"?x={{callid}}", func(w *schema.Webhook) { w.Event, w.Ordered, w.Retry = kind, true, "20ms x 1000" })
+		}
+		b := start(t, s, nil, Options{}, ordered(1, "create", r), ordered(2, "answer", r), ordered(3, "destroy", r), ordered(4, "destroy", other),
+			webhook(5, r.URL+"/unordered", func(w *schema.Webhook) { w.Event = "destroy" }))
+		for _, kind := range []string{"create", "answer", "destroy"} {
+			e := event("call")
+			e.Kind = kind
+			b.acceptEvent(e)
+		}
+		eventually(t, "who keeps no order, or another's, is not held up", func() bool { return len(r.requests("/unordered")) == 1 && len(other.requests("")) == 1 })
+		eventually(t, "all is delivered", b.empty)
+		var got []string
+		for _, q := range r.requests("") {
+			if q.Path != "/unordered" {
+				got = append(got, q.Event)
+			}
+		}
+		if want := "create create create create create create answer destroy"; strings.Join(got, " ") != want {
+			t.Errorf("got %v; want %s", got, want)
+		}
+	})
+}
+
 func TestNoMoreThanItsRateIsSentToAnEndpoint(t *testing.T) {
 	r, c := newReceiver(t), newClock()
 	b := start(t, openBolt(t, filepath.Join(t.TempDir(), "hookswitch.db")), c, Options{},

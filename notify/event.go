@@ -141,8 +141,8 @@ func itemsOf(e *schema.Event, wanted []*subscription, now time.Time) []store.Ite
 	items := make([]store.Item, len(wanted))
 	for i, s := range wanted {
 		items[i] = store.Item{ID: deliveryID(e.ID, s.webhook.ID), Queue: s.queue, Due: now, Body: body}
-		if s.webhook.Ordered && e.CallID != "" {
-			items[i].Group = digest(e.CallID) // a call's id may be longer than a name
+		if s.order != "" && e.CallID != "" {
+			items[i].Group = digest(s.order, e.CallID) // which may be longer than a name
 		}
 	}
 	return items

@@ -14,6 +14,7 @@ type target struct {
 	endpoint Endpoint
 	retry    schema.Retry
 	asks     bool // for variables of the caller
+	order    string
 	uses     int  // requests under way
 	retired  bool // to be closed when there is none
 }
@@ -27,7 +28,7 @@ func (n *Notify) newTarget(p *schema.Project, w *schema.Webhook, s setup) (*targ
 	if err != nil {
 		return nil, err
 	}
-	return &target{setup: s, webhook: w, endpoint: endpoint, retry: retry, asks: asksForMore(w)}, nil
+	return &target{setup: s, webhook: w, endpoint: endpoint, retry: retry, asks: asksForMore(w), order: orderOf(p.ID, w)}, nil
 }
 
 // release ends the use of a target that nobody will use again. The caller has Notify.mu.

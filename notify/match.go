@@ -15,7 +15,8 @@ import (
 // table is one immutable view of the webhooks of a configuration.
 type table struct {
 	projects map[string]*project
-	targets  map[string]*target // by queue
+	targets  map[string]*target  // by queue
+	ordered  map[string][]string // queues, by the order that they share
 }
 
 // project is what a project's events are sent to, by the event's kind.
@@ -28,6 +29,7 @@ type project struct {
 type subscription struct {
 	webhook *schema.Webhook
 	queue   string
+	order   string    // that its deliveries keep with those of others; "" for none
 	when    condition // nil for always
 }
 
@@ -44,7 +46,7 @@ type setup struct {
 // build makes a table of cfg, taking over from old the targets that have not changed. It returns those
 // that it made, in any case.
 func (n *Notify) build(cfg *schema.Config, old *table) (t *table, made []*target, err error) {
-	t = &table{projects: make(map[string]*project, len(cfg.Projects)), targets: map[string]*target{}}
+	t = &table{projects: make(map[string]*project, len(cfg.Projects)), targets: map[string]*target{}, ordered: map[string][]string{}}
 	for _, conf := range cfg.Projects {
 		p := &project{conf: conf, events: map[string][]*subscription{}}
 		t.projects[conf.ID] = p
@@ -60,12 +62,15 @@ func (n *Notify) build(cfg *schema.Config, old *table) (t *table, made []*target
 				made = append(made, known)
 			}
 			t.targets[queue] = known
+			if o := orderOf(conf.ID, w); o != "" {
+				t.ordered[o] = append(t.ordered[o], queue)
+			}
 			when, err := compile(w)
 			if err != nil {
 				return nil, made, faulty(conf, w, err)
 			}
 			if !w.Disabled {
-				p.events[w.Event] = append(p.events[w.Event], &subscription{w, queue, when})
+				p.events[w.Event] = append(p.events[w.Event], &subscription{w, queue, orderOf(conf.ID, w), when})
 			}
 		}
 	}
@@ -75,6 +80,19 @@ func (n *Notify) build(cfg *schema.Config, old *table) (t *table, made []*target
 // faulty says whose webhook can't be used, so that the others' can be loaded without that project.
 func faulty(p *schema.Project, w *schema.Webhook, err error) error {
 	return &schema.ProjectError{ID: p.ID, Err: fmt.Errorf("webhook %d: %w", w.ID, err)}
+}
+
+// orderOf names the order that a webhook keeps, "" where it keeps none. It shares that with the project's
+// other ordered webhooks at its host: a CRM hears of a call's end by another webhook than of its beginning,
+// and after it.
+func orderOf(project string, w *schema.Webhook) string {
+	if !w.Ordered {
+		return ""
+	}
+	_, rest, _ := strings.Cut(w.URL, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	host, _, _ = strings.Cut(host, "?")
+	return project + "/" + strings.ToLower(host)
 }
 
 // calls are for conditions to look into.

@@ -125,6 +125,8 @@ func (n *Notify) settleSome(ctx context.Context, some []ending) error {
 // event of a call, or what is to be tried again at once.
 func (n *Notify) settled(some []ending) {
 	now := n.now()
+	ordered := n.table.Load().ordered
+	woken := map[string]bool{}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.busy -= len(some)
@@ -137,8 +139,13 @@ func (n *Notify) settled(some []ending) {
 		switch {
 		case o.Again:
 			n.setAlarm(l, o.Due, now)
-		case l.target.webhook.Ordered:
-			n.wakeLane(l)
+		case l.target.order != "" && !woken[l.target.order]:
+			woken[l.target.order] = true
+			for _, queue := range ordered[l.target.order] {
+				if l := n.lanes[queue]; l != nil {
+					n.wakeLane(l)
+				}
+			}
 		}
 	}
 	if len(n.ring) > 0 {

@@ -139,6 +139,15 @@ func (l *loader) fault(p *path, want string, args ...any) {
 	l.faultFound(p, found, want, args...)
 }
 
+// note is of what is sound, and worth knowing all the same.
+func (l *loader) note(p *path, text string, args ...any) {
+	line, column := 1, 1
+	if n, _ := l.find(p); n != nil {
+		line, column = max(n.Line, 1), max(n.Column, 1)
+	}
+	l.notes = append(l.notes, fmt.Sprintf("%s:%d:%d: note: %s: ", l.file, line, column, p)+fmt.Sprintf(text, args...))
+}
+
 // faultSecret is fault for a value that must not be seen.
 func (l *loader) faultSecret(p *path, want string, args ...any) {
 	if !l.has(p) {

@@ -58,6 +58,7 @@ func Load(name string, text []byte, opts LoadOptions) (*Config, error) {
 	for _, p := range c.Projects {
 		p.ReadOnly, p.Version = name, max(1, opts.Version)
 	}
+	c.Notes = l.notes
 	return c, nil
 }
 
@@ -67,6 +68,7 @@ type loader struct {
 	opts   LoadOptions
 	root   *yaml.Node // the document's value; nil for an empty one
 	faults Faults
+	notes  []string
 	// refused holds the keys whose values could not be decoded: what such a key holds is not
 	// checked any further, so that one mistake is one fault.
 	refused map[string]bool

@@ -23,6 +23,9 @@ type Config struct {
 
 	// Projects are shared between configurations where they are the same: read them, don't change them.
 	Projects []*Project `yaml:"projects"`
+
+	// Notes are of what is sound in the file and worth knowing all the same, as faults are written.
+	Notes []string `yaml:"-"`
 }
 
 // Admin is the operators' door; absent unless a token is configured.

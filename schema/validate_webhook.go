@@ -168,6 +168,7 @@ func (p *projectCheck) checkWebhookIDs() {
 		given := w.ID != 0
 		if !given {
 			w.ID = w.derivedID()
+			p.note(at, "it has no id, and loses what waits for it when its url, event, type_call or name is edited; give it one, its present %d for example", w.ID)
 		}
 		first, twice := seen[w.ID]
 		switch {

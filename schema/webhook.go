@@ -51,7 +51,8 @@ type Webhook struct {
 	// MaxInFlight and Rate (requests a second; 0 for any) bound what the endpoint gets at once.
 	MaxInFlight int     `yaml:"max_in_flight"`
 	Rate        float64 `yaml:"rate"`
-	// Ordered delivers the events of one call one after another.
+	// Ordered delivers the events of one call one after another, together with the project's other ordered
+	// webhooks at the same host.
 	Ordered bool `yaml:"ordered"`
 	// DisableAfter is how long an endpoint may fail before it is disabled; 0 for ever.
 	DisableAfter time.Duration `yaml:"disable_after"`

@@ -101,6 +101,9 @@ func (c *checkCommand) Run(out io.Writer) error {
 			return fmt.Errorf("%s: project %s: %v", c.Config, p.ID, err) // its faults have no place in the file
 		}
 	}
+	for _, note := range cfg.Notes {
+		fmt.Fprintln(out, note)
+	}
 	fmt.Fprintf(out, "%s: sound: %d projects, %d numbers, %d hooks\n", c.Config, len(cfg.Projects), numbers, hooks)
 	return nil
 }
