@@ -182,8 +182,27 @@ func publish(run *report.Run, out string) error {
 			return err
 		}
 	}
+	if err := paint(files, out); err != nil {
+		return err
+	}
 	fmt.Println(report.Terminal(run))
 	say("the report is %s", filepath.Join(out, "index.html"))
+	return nil
+}
+
+// paint writes each plot as PNG too, twice as large, for pages that show no SVG.
+func paint(files map[string][]byte, out string) error {
+	for name := range files {
+		plot, ok := strings.CutSuffix(name, ".svg")
+		if !ok {
+			continue
+		}
+		cmd := exec.Command("rsvg-convert", "--zoom", "2", "-o", plot+".png", name)
+		cmd.Dir = out
+		if said, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("paint %s (rsvg-convert is Debian's librsvg2-bin): %w %s", name, err, said)
+		}
+	}
 	return nil
 }
 
