@@ -36,10 +36,17 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		drop(ctx)
 		return
 	}
+	status := fasthttp.StatusOK
+	if fail {
+		status = b.FailStatus
+	}
+	if b.OnAnswer != nil {
+		b.OnAnswer(status, string(ctx.Method()), string(ctx.RequestURI()), string(ctx.PostBody()))
+	}
 	if fail {
 		s.counters.failed.Add(1)
 		// Not ctx.Error, which forgets the server's settings and starts fasthttp's clock goroutine.
-		ctx.SetStatusCode(fasthttp.StatusInternalServerError)
+		ctx.SetStatusCode(status)
 		ctx.SetContentType("text/plain")
 		ctx.SetBodyString("simulated failure\n")
 		return

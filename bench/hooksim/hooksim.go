@@ -32,10 +32,12 @@ type Options struct {
 	// Latency is how long each answer takes, Jitter how far it strays to either side, evenly. An
 	// answer never takes less than nothing.
 	Latency, Jitter time.Duration
-	// FailRate is the share of requests, 0 to 1, answered 500 instead, after the same latency.
+	// FailRate is the share of requests, 0 to 1, answered FailStatus, 500 where that is 0, instead, after
+	// the same latency.
 	// HangRate is the share never answered: the connection is held until the client closes it, for
 	// at most ten minutes. Together they are at most 1.
 	FailRate, HangRate float64
+	FailStatus         int
 	// Answer is the body of an answer, and the result of a JSON-RPC one; empty for DefaultAnswer.
 	Answer string
 	// Seed fixes which requests are late, fail or hang, in the order of their arrival; 0 draws one.
@@ -43,6 +45,9 @@ type Options struct {
 	// OnRequest, where given, is called with each request before it is answered, from the request's
 	// own goroutine: several at once. The strings are copies. Probes of /healthz are not reported.
 	OnRequest func(method, uri, body string)
+	// OnAnswer is the same with each request that is answered, and as what, when that is about to be
+	// sent: what was only received has not been taken.
+	OnAnswer func(status int, method, uri, body string)
 }
 
 // Stats count what a server has done since it was made.
@@ -50,7 +55,7 @@ type Stats struct {
 	Requests uint64 // all but probes
 	Probes   uint64 // of /healthz
 	InFlight int64  // waiting for their answer now, hung ones included
-	Failed   uint64 // answered 500
+	Failed   uint64 // answered FailStatus
 	Hung     uint64 // left without an answer
 }
 
@@ -211,6 +216,9 @@ func newBehaviour(o Options) (*behaviour, error) {
 	}
 	if o.Answer == "" {
 		o.Answer = DefaultAnswer
+	}
+	if o.FailStatus == 0 {
+		o.FailStatus = 500
 	}
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64()

@@ -311,3 +311,23 @@ func answerOnce(s *Server, ctx *fasthttp.RequestCtx) {
 	ctx.Response.Reset()
 	s.handle(ctx)
 }
+
+func TestWhatWasAnsweredIsToldWithItsStatus(t *testing.T) {
+	var told []int
+	o := Options{FailRate: 1, FailStatus: 410, OnAnswer: func(status int, method, uri, body string) {
+		if method != "POST" || uri != "/x" || body != "hello" {
+			t.Errorf("told of %s %s %q", method, uri, body)
+		}
+		told = append(told, status)
+	}}
+	s, c := start(t, o)
+	first, _, _ := ask(t, c, "POST", s.URL()+"x", "hello")
+	o.FailRate = 0
+	if err := s.Set(o); err != nil {
+		t.Fatal(err)
+	}
+	second, _, _ := ask(t, c, "POST", s.URL()+"x", "hello")
+	if first != 410 || second != 200 || len(told) != 2 || told[0] != first || told[1] != second {
+		t.Errorf("answered %d and %d, told %v; want 410 and 200", first, second, told)
+	}
+}
