@@ -35,6 +35,9 @@ func (f refusal) Error() string { return f.message }
 
 const wrongFields = "nothing has been changed: errors says what is wrong, by field"
 
+// storeSilent promises nothing: what was written may have arrived, though no answer came back.
+const storeSilent = "the store does not answer: a change that was under way may or may not have been done, so get it again before you repeat it (with an Idempotency-Key, a create can just be sent again). Calls are still routed; try again later"
+
 func badJSON(problem string) error {
 	return refusal{status: fasthttp.StatusBadRequest, message: "the body is no JSON object that can be read: " + problem}
 }
@@ -125,7 +128,7 @@ func refusalOf(err error) refusal {
 	case errors.Is(err, store.ErrFull):
 		return refusal{status: fasthttp.StatusInsufficientStorage, message: "the store has no space left: free some; nothing has been changed"}
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		f, _ := unavailable("the store cannot be reached, so nothing can be changed now; calls are still routed. Try again later").(refusal)
+		f, _ := unavailable(storeSilent).(refusal)
 		return f
 	}
 	return refusal{status: fasthttp.StatusInternalServerError, message: "an internal fault; the log has the details"}

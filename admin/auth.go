@@ -80,22 +80,24 @@ func projectOf(r *request) (string, error) {
 	return named, nil
 }
 
-// identify finds out whose token the request has. One that fails costs its address some of its
-// patience; one without a token at all is no guess.
+// identify finds out whose token the request has. One that is wrong costs its address some of its
+// patience; one without a token at all is no guess. A token that is right is never kept waiting: behind
+// a proxy everybody has one address, and one guesser would keep out all.
 func (s *Server) identify(r *request) error {
-	address, now := addressOf(r.http.RemoteAddr()), s.now()
-	if wait := s.failures.wait(address, now); wait > 0 {
-		return refusal{status: fasthttp.StatusTooManyRequests, message: "too many wrong tokens from this address", retryAfter: seconds(wait)}
-	}
 	scheme, token, _ := strings.Cut(r.header("Authorization"), " ")
 	if token = strings.TrimSpace(token); token == "" || !strings.EqualFold(scheme, "Bearer") {
 		return refusal{status: fasthttp.StatusUnauthorized, message: "want the header Authorization: Bearer TOKEN"}
 	}
-	if r.who = s.tokens.find(token, now); r.who == nil {
-		s.failures.add(address, now)
-		return refusal{status: fasthttp.StatusUnauthorized, message: "this token opens nothing: it is wrong, revoked or expired"}
+	now := s.now()
+	if r.who = s.tokens.find(token, now); r.who != nil {
+		return nil
 	}
-	return nil
+	address := addressOf(r.http.RemoteAddr())
+	if wait := s.failures.wait(address, now); wait > 0 {
+		return refusal{status: fasthttp.StatusTooManyRequests, message: "too many wrong tokens from this address", retryAfter: seconds(wait)}
+	}
+	s.failures.add(address, now)
+	return refusal{status: fasthttp.StatusUnauthorized, message: "this token opens nothing: it is wrong, revoked or expired"}
 }
 
 func forbidden(message string) error {

@@ -26,7 +26,8 @@ const (
 
 func newFailures() *failures { return &failures{by: map[netip.Prefix]time.Time{}} }
 
-// wait returns how long the address has to wait before its next token is looked at; 0 for not at all.
+// wait returns how long the address has to wait until its next wrong token counts as one more guess, and
+// not as one too many; 0 for not at all.
 func (f *failures) wait(address netip.Prefix, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -111,3 +111,14 @@ func TestAChangeThatIsStoredAndCantBeUsedSaysSo(t *testing.T) {
 		}
 	}
 }
+
+func TestAStoreThatDoesNotAnswerPromisesNothing(t *testing.T) {
+	h, s, bodies := newUnsureHouse(t)
+	s.puts.Store(true)
+	a := h.want(503, "POST", "/api/v1/hooks", opsToken, bodies["/api/v1/hooks"])
+	if message, _ := a.json(t)["message"].(string); !strings.Contains(message, "may or may not have been done") || strings.Contains(message, "nothing") || a.header.Get("Retry-After") == "" {
+		t.Errorf("found %s", a.body)
+	}
+	s.puts.Store(false)
+	h.want(200, "GET", "/api/v1/hooks/erp", opsToken, "") // it was
+}

@@ -74,6 +74,14 @@ func TestNoAnswerShowsASecret(t *testing.T) {
 	ask("PUT", "/api/v1/incoming/x", `{"key":"phone","token":"MARK"}`)
 	ask("PUT", "/api/v1/projects/secretive", secretive)
 	look()
+	shown := 0
+	for i := range answers { // to a token that may set it, as documented
+		answers[i].body = strings.Replace(answers[i].body, `"value":"MARK-webhook-header"`, `"value":"shown"`, 1)
+		shown += strings.Count(answers[i].body, `"value":"shown"`)
+	}
+	if shown != 2 {
+		t.Errorf("found the webhook's header shown %d times; want it where that webhook was read", shown)
+	}
 	if len(answers) < 2*len(everything) {
 		t.Fatalf("found %d answers; want all of them", len(answers))
 	}
@@ -123,5 +131,25 @@ func TestWhatIsSentBackAsItWasReadKeepsItsSecrets(t *testing.T) {
 	after.Name, after.Version = before.Name, before.Version
 	if !reflect.DeepEqual(after, before) {
 		t.Errorf("found more changed than the name:\n%+v\nwant\n%+v", after, before)
+	}
+}
+
+func TestWhatLeadsElsewhereNeedsItsSecretsAgain(t *testing.T) {
+	h := newHouse(t)
+	h.want(201, "POST", "/api/v1/projects", opsToken, secretive)
+	about := []string{"Client", "secretive"}
+	read := h.want(200, "GET", "/api/v1/hooks/a", opsToken, "", about...).body
+	moved := strings.Replace(read, "https://crm.example/", "https://evil.example/", 1)
+	a := h.want(422, "PUT", "/api/v1/hooks/a", opsToken, moved, about...)
+	for _, field := range []string{"headers.X-Key", "auth.bearer", "sign", "sign_next"} {
+		if a.fields(t)[field] == nil {
+			t.Errorf("found %s; want to be asked for %s", a.body, field)
+		}
+	}
+	h.want(200, "PUT", "/api/v1/hooks/a", opsToken, strings.ReplaceAll(moved, `"***"`, `"one-that-is-known"`), about...)
+	whole := h.want(200, "GET", "/api/v1/projects/secretive", opsToken, "").body
+	a = h.want(422, "PUT", "/api/v1/projects/secretive", opsToken, strings.ReplaceAll(whole, "https://crm.example/", "http://crm.example/"))
+	if a.fields(t)["webhooks[0].sign"] == nil || a.fields(t)["hooks[0].sign"] != nil {
+		t.Errorf("found %s; want to be asked for the secrets of what leads elsewhere alone", a.body)
 	}
 }

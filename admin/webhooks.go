@@ -66,7 +66,8 @@ func (r *request) failing(webhook int64) *failing {
 	return &failing{since.UTC(), reason}
 }
 
-// showWebhook shows a webhook: the documented fields, be they empty, and those of ours that are set.
+// showWebhook shows a webhook: the documented fields, be they empty, and those of ours that are set. The
+// values of its headers are shown as documented, to tokens that may set them; others see "***".
 func showWebhook(r *request, w *schema.Webhook) (any, error) {
 	b, err := schema.EncodeResource(w, false)
 	if err != nil {
@@ -79,12 +80,31 @@ func showWebhook(r *request, w *schema.Webhook) (any, error) {
 	if err := json.Unmarshal(b, &fields); err != nil {
 		return nil, fmt.Errorf("show a webhook: %w", err)
 	}
+	if r.who.may(scopeWrite) && r.project.ReadOnly == "" && len(w.Headers) > 0 {
+		if fields["headers"], err = json.Marshal(revealed(w.Headers)); err != nil {
+			return nil, fmt.Errorf("show a webhook: %w", err)
+		}
+	}
 	if f := r.failing(w.ID); f != nil {
 		if fields[failingKey], err = json.Marshal(f); err != nil {
 			return nil, fmt.Errorf("show a webhook: %w", err)
 		}
 	}
 	return fields, nil
+}
+
+// header is a webhook's, with its value.
+type header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+func revealed(headers []schema.NamedSecret) []header {
+	list := make([]header, len(headers))
+	for i, h := range headers {
+		list[i] = header{h.Name, h.Value.Reveal()}
+	}
+	return list
 }
 
 // getWebhooks lists those of the type that the request names.

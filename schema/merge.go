@@ -42,7 +42,7 @@ func (l *loader) checkHidden(n *yaml.Node, at *path) {
 			l.checkHidden(n.Content[i+1], at.field(n.Content[i].Value))
 		}
 	case n.LineComment == secretMark && n.Value == hidden:
-		l.faultFound(at, "the stars that a secret shows", "the secret itself, as there is none yet")
+		l.faultFound(at, "the stars that a secret shows", "the secret itself, as there is none yet, or it is to be sent elsewhere now")
 	}
 }
 
