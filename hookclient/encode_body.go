@@ -90,7 +90,7 @@ func readJSONBody(text string) (pieces, error) {
 		}
 	}
 	if !gjson.ValidBytes(ps.sample()) {
-		return nil, errors.New("not JSON once its tags are filled in")
+		return nil, errors.New("text that is not JSON once its tags are filled in")
 	}
 	return ps, nil
 }
@@ -133,7 +133,7 @@ func readXMLBody(text string) (pieces, error) {
 		case err == io.EOF:
 			return ps, nil
 		case err != nil:
-			return nil, fmt.Errorf("not XML once its tags are filled in: %w", err)
+			return nil, fmt.Errorf("text that is not XML once its tags are filled in: %w", err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"hookswitch/hookclient"
 	"hookswitch/schema"
@@ -40,5 +41,9 @@ func faultAt(path string, err error) schema.Fault {
 	if errors.As(err, &field) {
 		path, err = path+"."+field.Key, field.Err
 	}
-	return schema.Fault{Key: path, Found: "what can't be used: " + err.Error(), Want: "a value that can"}
+	found, want, said := strings.Cut(err.Error(), "; want ")
+	if !said {
+		want = "what can be sent"
+	}
+	return schema.Fault{Key: path, Found: found, Want: want}
 }
