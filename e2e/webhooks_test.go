@@ -71,8 +71,9 @@ projects:
 		t.Fatalf("got %d requests; want 6", count())
 	}
 	for i := range came {
-		// The first of them arrives a little after the attempt began, which is what the beat is of.
-		if after, beat := came[i].Sub(came[0]), time.Duration(i)*300*time.Millisecond; after < beat-100*time.Millisecond {
+		// The first of them arrives a little after the attempt began, which is what the beat is of; a
+		// machine that is busy has a beat's time and more to be late.
+		if after, beat := came[i].Sub(came[0]), time.Duration(i)*300*time.Millisecond; after < beat-100*time.Millisecond || after > beat+500*time.Millisecond {
 			t.Errorf("attempt %d came %v after the first; want %v", i+1, after, beat)
 		} else {
 			t.Logf("attempt %d came %v after the first", i+1, after.Round(time.Millisecond))
