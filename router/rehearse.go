@@ -36,6 +36,7 @@ type rehearsal struct{ ask Ask }
 // rehearse has h asked without a trace.
 func (w *walk) rehearse(h *hook, deadline time.Time, a *schema.Answer) {
 	w.recall(h)
+	w.say("asking hook %s", h.conf.ID)
 	switch ask := w.rehearsal.ask; {
 	case ask != nil:
 		ask(w.project.conf, h.conf, w.call, deadline, a)

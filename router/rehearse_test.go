@@ -65,6 +65,19 @@ func TestARehearsalTellsItsStory(t *testing.T) {
 	}
 }
 
+func TestARehearsalsStoryNamesEachStopAsTheConsoleReadsIt(t *testing.T) {
+	g := newRig(t, testConfig)
+	g.hooks["own"].set(fails(schema.ReasonTimeout))
+	story := strings.Join(g.rehearse("380442220002", nil).Trail, "\n")
+	for _, want := range []string{"ms  asking hook own", "ms  timeout: ", "ms  on_failure of hook own", "ms  following schema 2 "} {
+		at := strings.Index(story, want)
+		if at < 0 {
+			t.Fatalf("found %s; want %q after what was before it", story, want)
+		}
+		story = story[at:]
+	}
+}
+
 func TestARehearsalDoesNotAskAHookWhoseBreakerIsOpenUnlessAnotherIsAskedInItsPlace(t *testing.T) {
 	g := newRig(t, testConfig)
 	g.hooks["crm"].set(gives(t, "380441111111"))

@@ -22,6 +22,8 @@ import (
 type Options struct {
 	// API answers the requests of the admin API, as the admin listener would.
 	API fasthttp.RequestHandler
+	// Address is the URL of the PBX's listener, without a path, as it is now; nil for the default one.
+	Address func() string
 	// Log gets faults of our own; nil for no log.
 	Log *zap.Logger
 	// Now is the clock; nil for time.Now.
@@ -31,6 +33,7 @@ type Options struct {
 // Console answers the requests for pages. It may be used from any goroutine.
 type Console struct {
 	api      fasthttp.RequestHandler
+	address  func() string
 	log      *zap.Logger
 	now      func() time.Time
 	sessions *sessions
@@ -41,9 +44,12 @@ type Console struct {
 
 // New makes a Console. It fails only where what is embedded is broken.
 func New(o Options) (*Console, error) {
-	c := &Console{api: o.API, log: o.Log, now: o.Now}
+	c := &Console{api: o.API, address: o.Address, log: o.Log, now: o.Now}
 	if c.log == nil {
 		c.log = zap.NewNop()
+	}
+	if c.address == nil {
+		c.address = func() string { return "http://127.0.0.1:8077" }
 	}
 	if c.now == nil {
 		c.now = time.Now

@@ -50,7 +50,7 @@ func (v *visit) deliveries() error {
 		return err
 	}
 	return v.render(fasthttp.StatusOK, page{Name: "deliveries", Nav: "deliveries", Project: project, Data: map[string]any{
-		"Items": found.Data, "Filter": filter, "Webhooks": webhooks, "Wrong": wrong, "Older": older(found.Next, links),
+		"Items": found.Data, "Filter": filter, "Webhooks": webhooks, "Options": map[string][]option{"webhooks": webhooks}, "Wrong": wrong, "Older": older(found.Next, links),
 		"States": []string{"", "failed", "waiting", "delivered"}, "Events": []string{"", "create", "answer", "destroy"},
 	}})
 }
@@ -81,7 +81,7 @@ func (v *visit) webhookNames(project string) ([]option, error) {
 		for _, o := range found.Data {
 			all = append(all, option{ID: o.Text("id"), Name: o.Text("event") + " → " + o.Text("url")})
 		}
-		if n >= found.Last {
+		if n >= found.Last || len(all) >= maxOptions {
 			return all, nil
 		}
 	}

@@ -53,6 +53,7 @@ type attempt struct {
 // story is all there is to tell of a decision.
 type story struct {
 	Question map[string]string `json:"question"`
+	Control  map[string]string `json:"control"`
 	Trail    []string          `json:"trail"`
 	Attempts []attempt         `json:"attempts"`
 	Steps    []object          `json:"steps"`
@@ -184,7 +185,7 @@ func (v *visit) decision() error {
 	}
 	return v.render(fasthttp.StatusOK, page{
 		Name: "decision", Nav: "live", Title: v.texts.get(v.lang, "page.decision"),
-		Data: map[string]any{"Told": v.told(&d.decided, d.Story), "Again": againOf(&d.decided, d.Story), "Curl": curlOf(&d.decided, d.Story)},
+		Data: map[string]any{"Told": v.told(&d.decided, d.Story), "Again": againOf(&d.decided, d.Story), "Curl": v.curlOf(&d.decided, d.Story)},
 	})
 }
 
@@ -223,6 +224,9 @@ func (v *visit) told(d *decided, s *story) told {
 		for _, name := range sortedKeys(s.Question) {
 			t.Question = append(t.Question, pair{name, s.Question[name]})
 		}
+		for _, name := range sortedKeys(s.Control) {
+			t.Question = append(t.Question, pair{name, s.Control[name]})
+		}
 		t.BudgetMS = s.BudgetMS
 		for _, line := range s.Trail {
 			first, _, _ := strings.Cut(line, "\n") // what was sent and received stands with the attempt
@@ -251,8 +255,8 @@ func (v *visit) told(d *decided, s *story) told {
 	return t
 }
 
-// params are what the question is asked again with.
-func paramsOf(d *decided, s *story) url.Values {
+// questionOf is the question that was asked, its control parameters included: what is asked again.
+func questionOf(d *decided, s *story) url.Values {
 	q := url.Values{}
 	set := func(name, value string) {
 		if value != "" {
@@ -265,26 +269,29 @@ func paramsOf(d *decided, s *story) url.Values {
 		for name, value := range s.Question {
 			set(name, value)
 		}
+		for name, value := range s.Control {
+			set(name, value)
+		}
 	}
+	set("project", d.Project)
 	return q
 }
 
-// againOf is the path that tries the same call once more.
+// againOf is the path that tries the same call once more. Its id stays behind: with it, it would be the
+// lookup sent again. But a cursor is good for that id alone.
 func againOf(d *decided, s *story) string {
-	q := paramsOf(d, s)
-	q.Del("callid") // with it, it would be the lookup sent again
-	if d.Project != "" {
-		q.Set("project", d.Project)
+	q := questionOf(d, s)
+	if !q.Has("cursor") {
+		q.Del("callid")
 	}
 	return "/try?" + q.Encode()
 }
 
-// curlOf is the question as a command line, against the PBX's listener of a default installation.
-func curlOf(d *decided, s *story) string {
-	q := paramsOf(d, s)
-	q.Set("callid", "again-"+strconv.FormatInt(d.At.UnixMilli(), 10))
-	if d.Project != "" {
-		q.Set("project", d.Project)
+// curlOf is the question as a command line, against the PBX's listener.
+func (v *visit) curlOf(d *decided, s *story) string {
+	q := questionOf(d, s)
+	if !q.Has("cursor") {
+		q.Set("callid", "again-"+strconv.FormatInt(d.At.UnixMilli(), 10))
 	}
-	return "curl 'http://127.0.0.1:8077/v1/route?" + strings.ReplaceAll(q.Encode(), "'", "%27") + "'"
+	return "curl '" + v.address() + "/v1/route?" + strings.ReplaceAll(q.Encode(), "'", "%27") + "'"
 }

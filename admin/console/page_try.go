@@ -14,14 +14,34 @@ import (
 // Trying a call: a question that no PBX asked, of the real webhook or of an answer pasted here, and the
 // walk that came of it. The API leaves no trace of it.
 
-// paramGroups are the catalogue's parameters as the form shows them.
-var paramGroups = []struct {
+// paramGroup is some of the catalogue's parameters under one heading.
+type paramGroup struct {
 	Name   string
 	Params []schema.Param
-}{
-	{"call", []schema.Param{schema.ParamCaller, schema.ParamCallee, schema.ParamCallID, schema.ParamIVRNum, schema.ParamFullNum, schema.ParamE164, schema.ParamAddNumID, schema.ParamOutboundNumber}},
-	{"caller", []schema.Param{schema.ParamCallnum, schema.ParamUniqueFirst, schema.ParamRepeatedFlag, schema.ParamProperFlag, schema.ParamRecord, schema.ParamManagers, schema.ParamStaffID, schema.ParamEmployeeFIO, schema.ParamDepartment, schema.ParamAgentID}},
-	{"visit", []schema.Param{schema.ParamSource, schema.ParamMedium, schema.ParamCampaign, schema.ParamTerm, schema.ParamContent, schema.ParamReplaceType, schema.ParamPool, schema.ParamUserUUID, schema.ParamUserIP, schema.ParamUserAgent, schema.ParamLastPage, schema.ParamLanding, schema.ParamGAID, schema.ParamRoistat, schema.ParamCustom}},
+}
+
+// paramGroups are all of the catalogue's parameters as the form shows them; those that no group names are
+// the rarer ones.
+func paramGroups() []paramGroup {
+	groups := []paramGroup{
+		{"call", []schema.Param{schema.ParamCaller, schema.ParamCallee, schema.ParamCallID, schema.ParamIVRNum, schema.ParamFullNum, schema.ParamE164, schema.ParamAddNumID, schema.ParamOutboundNumber}},
+		{"caller", []schema.Param{schema.ParamCallnum, schema.ParamUniqueFirst, schema.ParamRepeatedFlag, schema.ParamProperFlag, schema.ParamRecord, schema.ParamManagers, schema.ParamStaffID, schema.ParamEmployeeFIO, schema.ParamDepartment, schema.ParamAgentID}},
+		{"visit", []schema.Param{schema.ParamSource, schema.ParamMedium, schema.ParamCampaign, schema.ParamTerm, schema.ParamContent, schema.ParamReplaceType, schema.ParamPool, schema.ParamUserUUID, schema.ParamUserIP, schema.ParamUserAgent, schema.ParamLastPage, schema.ParamLanding, schema.ParamGAID, schema.ParamRoistat, schema.ParamCustom}},
+		{"rarer", nil},
+	}
+	var named [schema.ParamCount]bool
+	for _, g := range groups {
+		for _, p := range g.Params {
+			named[p] = true
+		}
+	}
+	rarer := &groups[len(groups)-1]
+	for p := range schema.ParamCount {
+		if !named[p] {
+			rarer.Params = append(rarer.Params, p)
+		}
+	}
+	return groups
 }
 
 // tried is what the form holds.
@@ -37,6 +57,7 @@ type tried struct {
 	Body    string
 	Format  string
 	Budget  string
+	Cursor  string // of a call that goes on where it was left
 }
 
 // explanation is the API's answer.
@@ -71,8 +92,14 @@ func (v *visit) tryPage() error {
 		case "hook":
 			t.Target, t.Hook = "hook", text
 		case "schema":
-			t.Target, t.Schema = "schema", text
-		case "project", "done":
+			if t.Schema = text; t.Hook == "" { // as a lookup with both is read
+				t.Target = "schema"
+			}
+		case "cursor":
+			t.Cursor = text
+		case "budget_ms":
+			t.Budget = text
+		case "project":
 		default:
 			custom = append(custom, name+": "+text)
 		}
@@ -107,7 +134,7 @@ func (v *visit) tried() tried {
 	t := tried{
 		Values: map[string]string{}, Custom: v.form("custom"), Target: v.form("target"), Hook: v.form("hook"), Schema: v.form("schema"),
 		Answer: v.form("answer"), Status: strings.TrimSpace(v.form("status")), Headers: v.form("headers"), Body: v.form("body"),
-		Format: v.form("format"), Budget: strings.TrimSpace(v.form("budget_ms")),
+		Format: v.form("format"), Budget: strings.TrimSpace(v.form("budget_ms")), Cursor: v.form("cursor"),
 	}
 	for p := schema.Param(0); p < schema.ParamCount; p++ {
 		if value := v.form("p." + p.Name()); value != "" {
@@ -136,6 +163,9 @@ func (t *tried) request() map[string]any {
 		body["hook"] = t.Hook
 	case "schema":
 		body["schema"] = t.Schema
+	}
+	if t.Cursor != "" {
+		body["cursor"] = t.Cursor
 	}
 	if t.Budget != "" {
 		body["budget_ms"] = numberOrText(t.Budget)
@@ -182,7 +212,7 @@ func (v *visit) tryWith(status int, project string, t tried, e *explanation, wro
 	}
 	problems := newEditor("try", nil, nil, wrong)
 	data := map[string]any{
-		"T": t, "Groups": paramGroups, "Hooks": hooks, "Schemas": schemes, "Formats": schema.IntakeFormats, "Problems": problems, "Told": nil,
+		"T": t, "Groups": paramGroups(), "Options": map[string][]option{"hooks": hooks, "schemas": schemes}, "Formats": schema.IntakeFormats, "Problems": problems, "Told": nil,
 	}
 	if e != nil {
 		data["Told"] = v.told(&e.Decision, e.Story)
@@ -193,60 +223,4 @@ func (v *visit) tryWith(status int, project string, t tried, e *explanation, wro
 		}
 	}
 	return v.render(status, page{Name: "try", Nav: "try", Project: project, Data: data})
-}
-
-// walk is the way of a call as a picture: what was called, each request, and what the PBX is told.
-func (v *visit) walk(e *explanation, project string) []walkNode {
-	d, base := &e.Decision, "/p/"+segment(project)+"/"
-	nodes := []walkNode{{Kind: "start", Icon: "phone", Key: "walk.question", Texts: nonEmpty(d.Caller, d.Callee)}}
-	if d.Hook != "" {
-		node := walkNode{Kind: "hook", Icon: "hooks", Key: "walk.hook", To: &flowLink{ID: d.Hook, Href: base + "hooks/" + segment(d.Hook)}, Reason: d.Reason, Detail: d.Detail}
-		nodes = append(nodes, node)
-	}
-	if d.Source == "fallback" || d.Source == "last_good" {
-		nodes = append(nodes, walkNode{Kind: "fallback", Icon: "schemas", Key: "source." + d.Source})
-	}
-	if d.Schema != "" {
-		nodes = append(nodes, walkNode{Kind: "schema", Icon: "schemas", Key: "walk.schema", To: &flowLink{ID: d.Schema, Href: base + "schemas/" + segment(d.Schema)}})
-	}
-	for _, w := range d.Warnings {
-		nodes = append(nodes, walkNode{Kind: "warning", Icon: "stop", Key: "walk.dropped", Detail: w})
-	}
-	if e.Story != nil {
-		for _, step := range e.Story.Steps {
-			for _, kind := range stepKinds {
-				if step.At(kind) == nil {
-					continue
-				}
-				node := walkNode{Kind: kind, Icon: stepIcons[kind], Key: "step." + kind, Texts: []string{step.Text(kind)}}
-				if kind == "dial" {
-					node.Texts, node.Strategy, node.Timeout = step.Strings("dial"), step.Text("strategy"), step.Text("timeout_s")+"s"
-				}
-				nodes = append(nodes, node)
-			}
-		}
-		if len(e.Story.Steps) == 0 {
-			nodes = append(nodes, walkNode{Kind: "end", Icon: "stop", Key: "walk.nothing", Reason: d.Reason})
-		}
-	}
-	return nodes
-}
-
-// walkNode is one stop on the way.
-type walkNode struct {
-	Kind, Icon, Key   string
-	To                *flowLink
-	Texts             []string
-	Reason, Detail    string
-	Strategy, Timeout string
-}
-
-func nonEmpty(all ...string) []string {
-	var some []string
-	for _, s := range all {
-		if s != "" {
-			some = append(some, s)
-		}
-	}
-	return some
 }

@@ -206,7 +206,7 @@ func (v *visit) render(status int, p page) error {
 		return fmt.Errorf("make the page %s: %w", p.Name, err)
 	}
 	v.http.SetStatusCode(status)
-	v.body("text/html; charset=utf-8", out.Bytes(), nil)
+	v.page(out.Bytes())
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -167,13 +168,27 @@ func (s *service) newAdmin(cfg *schema.Config) (err error) {
 	if s.store != nil {
 		o.Deliveries, o.Live.Backlog = s.notify, s.notify.Backlog
 	}
-	pages, err := console.New(console.Options{API: func(c *fasthttp.RequestCtx) { s.admin.Handle(c) }, Log: s.log})
+	pages, err := console.New(console.Options{API: func(c *fasthttp.RequestCtx) { s.admin.Handle(c) }, Address: s.address, Log: s.log})
 	if err != nil {
 		return err
 	}
 	o.Console = pages.Handle
 	s.admin, err = admin.New(o)
 	return err
+}
+
+// address is the URL at which a PBX finds the service: the public one, or that of the listener as seen from
+// this machine.
+func (s *service) address() string {
+	cfg := s.running.Load()
+	if cfg.Intake.PublicURL != "" {
+		return strings.TrimSuffix(cfg.Intake.PublicURL, "/")
+	}
+	host, port, err := net.SplitHostPort(cfg.Listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return "http://127.0.0.1:" + port
+	}
+	return "http://" + cfg.Listen
 }
 
 // newRouter returns a router whose hooks are asked over the network.
