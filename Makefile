@@ -35,8 +35,8 @@ test: setup ## all tests, race detector on, end-to-end included; under 10 minute
 	$(GO) test -run 'Alloc' ./... # what the race detector's own allocations would hide
 	$(GO) test -race -timeout 15m ./...
 
-e2e: setup ## the end-to-end tests in their long form
-	HOOKSWITCH_E2E=full $(GO) test -race -count=1 -timeout 60m ./e2e/...
+e2e: setup ## the end-to-end tests and the store's kills in their long form; pictures of the console go to e2e/out/screenshots
+	HOOKSWITCH_E2E=full HOOKSWITCH_SCREENSHOTS=$(CURDIR)/e2e/out/screenshots $(GO) test -race -count=1 -timeout 60m ./e2e/... ./store
 
 fuzz: ## every fuzz target in turn, FUZZTIME=30s each
 	scripts/fuzz $(FUZZTIME)

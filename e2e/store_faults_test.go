@@ -228,6 +228,23 @@ func typicalP99(outcomes []outcome, aSecond int, timesOf func([]outcome) latenci
 	return each.at(500)
 }
 
+// overall holds the p99 of all of the fault's calls against that of the calm ones just before, unless
+// the caller itself could not keep to its times, which is charged to every call.
+func (r *faultRig) overall(what string, calm, gone []outcome) {
+	with, without := latenciesOf(calm).at(990), latenciesOf(gone).at(990)
+	ratio := float64(without) / float64(max(with, time.Microsecond))
+	r.t.Logf("%s: p99 of the whole fault is %.2f ms, %.2f times that before it", what, milliseconds(without), ratio)
+	if !full || ratio <= 1.2 {
+		return
+	}
+	lateBefore, late := lateness(calm).at(990), lateness(gone).at(990)
+	if late-lateBefore > without-with*12/10 {
+		r.t.Logf("%s: not held against the service: the caller itself was held up, by %.2f ms at p99, %.2f before", what, milliseconds(late), milliseconds(lateBefore))
+		return
+	}
+	r.t.Errorf("%s: p99 of the whole fault is %.2f times that before it; want 1.2 at most; the caller was late by %.2f ms at p99, %.2f before", what, ratio, milliseconds(late), milliseconds(lateBefore))
+}
+
 // report prints how long calls took with the store and without: first as the caller had it, then in the
 // service alone.
 func (r *faultRig) report(rate float64) {
@@ -249,6 +266,7 @@ func (r *faultRig) report(rate float64) {
 				r.t.Errorf("%s: p99 of a typical second without the store is %.2f times that with it; want 1.2 at most", kind.what, ratio)
 			}
 		}
+		r.overall(kind.what, r.calm[kind.called], r.gone[kind.called])
 	}
 	r.t.Logf("%d writes were refused with 503, after %s at most", r.refused, r.slowest.Round(time.Millisecond))
 	for _, result := range []string{"ok", "late", "error", "skipped"} {

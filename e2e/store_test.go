@@ -128,11 +128,12 @@ func TestUpdatesUnderLoadAreFollowedByAllAndTearNoDecision(t *testing.T) {
 	for i, s := range u.instances {
 		t.Logf("instance %d decides by the last update after %s", i, s.follows(len(u.at)-1).Round(time.Millisecond))
 	}
-	u.report(took)
+	u.report(took, rate)
 }
 
-// report checks what can be known only at the end, and prints the figures.
-func (u *updates) report(took time.Duration) {
+// report checks what can be known only at the end, and prints the figures. rate is what was offered a
+// second: a load that fell behind would show little of what three instances bear.
+func (u *updates) report(took time.Duration, rate float64) {
 	for version, n := range u.decided {
 		if confirmed, known := u.version[n]; known && confirmed != version {
 			u.t.Errorf("edition %d was decided by as version %d; the API says %d", n, version, confirmed)
@@ -145,6 +146,9 @@ func (u *updates) report(took time.Duration) {
 	}
 	if slowest := u.late[len(u.late)-1]; full && slowest > time.Second {
 		u.t.Errorf("an update was %s old when a call was decided by the one before; want a second at most", slowest)
+	}
+	if achieved := float64(len(u.times)) / took.Seconds(); full && achieved < 0.95*rate {
+		u.t.Errorf("%.0f decisions a second were made; want 0.95 of the %.0f that were due at least", achieved, rate)
 	}
 	u.t.Logf("%d updates in %s, %.0f/s; %d decisions, %.0f/s, %d failed or torn, by %d of the versions", len(u.at)-1, took.Round(time.Millisecond),
 		float64(len(u.at)-1)/took.Seconds(), len(u.times), float64(len(u.times))/took.Seconds(), u.failures, len(u.decided))

@@ -239,7 +239,15 @@ func (s *service) start() {
 		s.log.Warn("the store does not answer; serving by the configuration file alone until it does")
 	}
 	if s.history != nil {
-		s.history.Follow(s.router.Learn)
+		// Answers are told once: before the managed projects are known, those of their hooks would be
+		// passed over for good.
+		s.background.Go(func() {
+			select {
+			case <-s.control.Loaded():
+				s.history.Follow(s.router.Learn)
+			case <-ctx.Done():
+			}
+		})
 	}
 	s.background.Go(func() { s.notify.Run(ctx) })
 }
