@@ -165,8 +165,14 @@ func (b *browser) click(selector string) {
 // press clicks what a selector finds, and waits for the page that it leads to.
 func (b *browser) press(selector string) {
 	b.t.Helper()
+	b.leave(selector, func() { b.click(selector) })
+}
+
+// leave does what leads to another page, and waits for it.
+func (b *browser) leave(what string, do func()) {
+	b.t.Helper()
 	eval[bool](b, "window.hereBefore = true")
-	b.click(selector)
+	do()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(b.ctx, patience)
 		gone, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("window.hereBefore === undefined && document.readyState === 'complete'"))
@@ -175,7 +181,59 @@ func (b *browser) press(selector string) {
 			return
 		}
 	}
-	b.t.Fatalf("pressed %s at %s, and no page came", selector, b.location())
+	b.t.Fatalf("pressed %s at %s, and no page came", what, b.location())
+}
+
+// unfold opens all that is folded in the page.
+func (b *browser) unfold() {
+	b.t.Helper()
+	eval[any](b, `document.querySelectorAll("main details").forEach((d) => { d.open = true; })`)
+}
+
+// shows reports whether a text stands in the page, to be seen: in a text or in a field. Blanks are not
+// told apart.
+func (b *browser) shows(want string) bool {
+	b.t.Helper()
+	b.unfold()
+	return eval[bool](b, `((want) => {
+		const plain = (s) => s.replace(/\s+/g, " ");
+		const fields = Array.from(document.querySelectorAll("main input, main textarea")).filter((f) => f.type !== "hidden" && f.checkVisibility()).map((f) => f.value);
+		return [document.querySelector("main").innerText, ...fields].some((s) => plain(s).includes(plain(want)));
+	})(`+inScript(want)+`)`)
+}
+
+// wantShown fails the test where a text is not to be seen in the page.
+func (b *browser) wantShown(where, want string) {
+	b.t.Helper()
+	if !b.shows(want) {
+		b.t.Errorf("%s: %q is not to be seen in the page\n%.4000s", where, want, b.text("main"))
+	}
+}
+
+// cookie returns the session's, "" for none.
+func (b *browser) cookie() string {
+	b.t.Helper()
+	found := inTab(b, func(ctx context.Context, tab *chromedp.Target) (network.GetCookiesResult, error) {
+		return cdp.Call(ctx, tab, network.GetCookies, network.GetCookiesParams{URLs: []string{b.home}})
+	})
+	for _, c := range found.Cookies {
+		if c.Name == sessionCookie {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// sessionCookie is the console's.
+const sessionCookie = "hookswitch_session"
+
+// become gives the tab a session's cookie, "" for none.
+func (b *browser) become(cookie string) {
+	b.t.Helper()
+	command(b, network.ClearBrowserCookies, cdp.Empty{})
+	if cookie != "" {
+		command(b, network.SetCookie, network.SetCookieParams{Name: sessionCookie, Value: cookie, URL: b.home})
+	}
 }
 
 // signIn opens a session with a token.
@@ -225,7 +283,7 @@ func (b *browser) wear(l look) {
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 }
 
-// screenshots is the folder that pictures of the pages are put into; empty for none.
+// screenshots is the folder that pictures of the pages are put into; empty for none. make e2e names one.
 var screenshots = os.Getenv("HOOKSWITCH_SCREENSHOTS")
 
 // picture puts a picture of the whole page into that folder.

@@ -1,21 +1,15 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/network"
 )
 
 const (
@@ -23,9 +17,11 @@ const (
 	eyeToken = "eye-token-of-the-console-tests"
 )
 
-// consoleConfig has who may come in, and a project that only the file can change.
+// consoleConfig has who may come in, and a project that only the file can change. Its scheme is that of the
+// projects that have none, such as those made by form.
 const consoleConfig = `
 log: {level: debug}
+default_schema: filed/1
 admin:
   listen: 127.0.0.1:0
   tokens:
@@ -40,12 +36,13 @@ projects:
     hooks: [{id: crm, url: "https://crm.example/route"}]
 `
 
-// customer is the webhooks of a customer: one that routes calls, and one that is told of them. Each
-// answers as it is set to.
+// customer is the webhooks of a customer: /route routes calls, /after/MS/STATUS does so late and with that
+// status, and /told is told of them. Each answers as it is set to.
 type customer struct {
 	*httptest.Server
-	answer atomic.Pointer[string] // of /route
+	answer atomic.Pointer[string] // of all of them
 	told   atomic.Int32           // the status that /told answers with
+	asked  atomic.Int32           // requests at the others
 	heard  atomic.Int32           // requests at /told
 }
 
@@ -56,13 +53,19 @@ func newCustomer(t *testing.T) *customer {
 	c.told.Store(http.StatusOK)
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
+		w.Header().Set("X-Said", *c.answer.Load())
 		if r.URL.Path == "/told" {
 			c.heard.Add(1)
 			w.WriteHeader(int(c.told.Load()))
 			io.WriteString(w, *c.answer.Load())
 			return
 		}
-		w.Header().Set("X-Said", *c.answer.Load())
+		c.asked.Add(1)
+		var late, status int
+		if n, _ := fmt.Sscanf(r.URL.Path, "/after/%d/%d", &late, &status); n == 2 {
+			time.Sleep(time.Duration(late) * time.Millisecond)
+			w.WriteHeader(status)
+		}
 		io.WriteString(w, *c.answer.Load())
 	}))
 	t.Cleanup(c.Close)
@@ -80,7 +83,10 @@ func startConsole(t *testing.T) (*service, *customer) {
 	s.api("POST", "/projects", opsToken, "", map[string]any{
 		"id": "1001", "name": "Customer", "default_schema": "1", "allow_private_hooks": true,
 		"destinations": map[string]any{"allow": []string{"380", "7"}},
-		"numbers":      []any{map[string]any{"number": "380442223344", "schema": "100", "pool": "site", "replacement": "dynamic"}, map[string]any{"number": "380442223355", "schema": "1"}},
+		"numbers": []any{
+			map[string]any{"number": "380442223344", "schema": "100", "pool": "site", "replacement": "dynamic"}, map[string]any{"number": "380442223355", "schema": "1"},
+			map[string]any{"number": "380442223366", "schema": "200", "pool": "ads"}, map[string]any{"number": "380442223377", "schema": "1"},
+		},
 		"schemas": []any{
 			map[string]any{"id": "1", "name": "Operators", "steps": []any{map[string]any{"dial": []string{"380440000001", "380440000002"}, "timeout": "30s"}}},
 			map[string]any{"id": "2", "name": "Night", "steps": []any{map[string]any{"playback": "closed"}, map[string]any{"voicemail": "100"}}},
@@ -88,13 +94,26 @@ func startConsole(t *testing.T) (*service, *customer) {
 				"id": "100", "name": "Ask the CRM", "hours": map[string]any{"tz": "Europe/Kyiv", "open": []string{"mon-sun 00:00-24:00"}, "holidays": []string{"01-01"}, "closed_schema": "2"},
 				"steps": []any{map[string]any{"hook": "crm"}, map[string]any{"dial": []string{"380440000003"}, "timeout": "20s"}, map[string]any{"hangup": "busy"}},
 			},
+			map[string]any{"id": "200", "name": "Ask the shop", "steps": []any{map[string]any{"hook": "shop"}, map[string]any{"schema": "1"}}},
+			map[string]any{"id": "3", "name": "Weekend", "steps": []any{map[string]any{"voicemail": "101"}}},
 		},
-		"hooks": []any{map[string]any{
-			"id": "crm", "name": "Customer's CRM", "url": "http://127.0.0.1:1/route", "on_failure": "1", "request_timeout": "2s",
-			"headers": map[string]string{"X-Api-Key": "the-secret-of-the-header"}, "breaker": map[string]any{"state": "closed"},
-		}},
-		"webhooks": []any{map[string]any{"id": 7, "name": "Calls to the CRM", "url": c.URL + "/told", "event": "create", "retry": "none"}},
-		"incoming": []any{map[string]any{"id": "crm", "name": "From the CRM", "token": "a-token-of-the-customers-link", "fields": []string{"phone", "debt"}, "key": "phone"}},
+		"hooks": []any{
+			map[string]any{
+				"id": "crm", "name": "Customer's CRM", "url": "http://127.0.0.1:1/route", "on_failure": "1", "request_timeout": "2s",
+				"headers": map[string]string{"X-Api-Key": "the-secret-of-the-header"}, "breaker": map[string]any{"state": "closed"},
+			},
+			map[string]any{"id": "shop", "name": "The shop's orders", "url": c.URL + "/after/10/503", "request_timeout": "2s"},
+			map[string]any{"id": "old-crm", "name": "The CRM before", "url": "https://old-crm.example/route"},
+		},
+		"webhooks": []any{
+			map[string]any{"id": 7, "name": "Calls to the CRM", "url": c.URL + "/told", "event": "create", "retry": "none"},
+			map[string]any{"id": 8, "name": "Answered calls to the chat", "url": c.URL + "/after/5/503", "event": "answer", "retry": "30m x 48"},
+			map[string]any{"id": 9, "name": "Ended calls to the old chat", "url": c.URL + "/after/5/410", "event": "destroy"},
+		},
+		"incoming": []any{
+			map[string]any{"id": "crm", "name": "From the CRM", "token": "a-token-of-the-customers-link", "fields": []string{"phone", "debt"}, "key": "phone"},
+			map[string]any{"id": "site", "name": "From the site's form", "token": "a-token-of-the-sites-form", "fields": []string{"phone"}, "key": "phone"},
+		},
 	})
 	waitFor(t, 5*time.Second, "the new project decides calls", func() bool {
 		d, status := s.route(call("380442223355"))
@@ -204,173 +223,4 @@ func TestAFailedDeliveryIsFoundAndSentAgain(t *testing.T) {
 		return strings.Contains(string(s.api("GET", "/deliveries?state=delivered", opsToken, "1001", nil)), "told-call")
 	})
 	b.quiet("sending again")
-}
-
-func TestAReadersSessionSeesNoControlsAndIsRefusedEachWrite(t *testing.T) {
-	s, _ := startConsole(t)
-	b := openBrowser(t, s.adminURL())
-	b.signIn(eyeToken)
-	for _, path := range []string{"/p/1001/schemas/1", "/p/1001/hooks", "/p/1001/hooks/crm", "/p/1001/numbers", "/try", "/projects", "/deliveries"} {
-		b.open(path)
-		if n := eval[int](b, "document.querySelectorAll('main form[method=post] button').length"); n != 0 {
-			t.Errorf("%s: a reader sees %d buttons that write", path, n)
-		}
-	}
-	form := eval[string](b, "document.querySelector('[name=form]').value")
-	for _, path := range []string{"/p/1001/schemas/new", "/p/1001/schemas/1", "/p/1001/schemas/1/delete", "/p/1001/hooks/crm", "/try", "/projects", "/tokens", "/deliveries/replay", "/p/1001/incoming/crm/rotate"} {
-		status := eval[int](b, fmt.Sprintf("fetch(%s, {method: 'POST', headers: {'Content-Type': 'application/x-www-form-urlencoded'}, body: 'id=x&name=x&form=' + encodeURIComponent(%s)}).then(r => r.status)", inScript(path), inScript(form)))
-		if status != http.StatusForbidden {
-			t.Errorf("POST %s by a reader: found %d; want 403", path, status)
-		}
-	}
-	if d, _ := s.route(call("380442223355")); d.DstPhone == "" {
-		t.Error("a reader has changed something")
-	}
-}
-
-// pages is every page that there is to see.
-func pages(decision string) map[string]string {
-	return map[string]string{
-		"overview": "/", "live": "/live", "decision": "/decisions/" + decision, "try": "/try?callee=380442223344", "deliveries": "/deliveries?project=1001",
-		"schemes": "/p/1001/schemas", "scheme": "/p/1001/schemas/100", "scheme-new": "/p/1001/schemas/new", "scheme-filed": "/p/filed/schemas/1",
-		"hooks": "/p/1001/hooks", "hook": "/p/1001/hooks/crm", "numbers": "/p/1001/numbers", "number": "/p/1001/numbers/380442223344",
-		"incoming": "/p/1001/incoming", "link": "/p/1001/incoming/crm", "subscriptions": "/p/1001/webhooks", "subscription": "/p/1001/webhooks/7",
-		"projects": "/projects", "project": "/projects/1001", "tokens": "/tokens", "audit": "/audit", "missing": "/nothing",
-	}
-}
-
-func TestEveryPageIsAccessibleAndLooksAsItShould(t *testing.T) {
-	axe := axeScript(t)
-	s, c := startConsole(t)
-	b := openBrowser(t, s.adminURL())
-	for _, l := range looks {
-		b.wear(l)
-		b.open("/signin")
-		b.accessible("signin "+l.name, axe)
-		b.picture("signin-" + l.name)
-	}
-	b.signIn(opsToken)
-	b.open("/live")
-	b.sees("[data-state]", "live")
-	s.api("PUT", "/hooks/crm", opsToken, "1001", map[string]any{"url": c.URL + "/route", "on_failure": "1"})
-	for _, answer := range []string{`{"dst_phone":"380441111111,380441111112"}`, `{"dst_phone":"Error"}`, `{"schema":2}`, `not json`} {
-		c.say(answer)
-		s.route(call("380442223344"))
-	}
-	s.api("PUT", "/hooks/crm", opsToken, "1001", map[string]any{"url": "http://127.0.0.1:1/route", "fallback_url": c.URL + "/route", "on_failure": "1"})
-	failing, _ := s.route(call("380442223344"))
-	told(t, s, c)
-	s.api("POST", "/tokens", opsToken, "", map[string]any{"name": "grafana", "scopes": []string{"read"}, "project": "1001"})
-	for name, path := range pages(failing.DecisionID) {
-		for _, l := range looks {
-			b.wear(l)
-			b.open(path)
-			b.accessible(name+" "+l.name, axe)
-			b.picture(name + "-" + l.name)
-			if wide := eval[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); wide > 0 {
-				t.Errorf("%s %s is %d pixels wider than its window", name, l.name, wide)
-			}
-		}
-		b.quiet(name)
-	}
-	for _, l := range looks {
-		b.wear(l)
-		b.open("/try?callee=380442223344&caller=380501112233")
-		b.press(".submit .primary")
-		b.accessible("tried "+l.name, axe)
-		b.picture("tried-" + l.name)
-		b.open("/p/1001/schemas/new")
-		b.fill("[name='steps.0.kind']", "dial")
-		b.press(".submit .primary")
-		b.accessible("refused "+l.name, axe)
-		b.picture("refused-" + l.name)
-	}
-	b.wear(looks[0])
-	for _, lang := range []string{"ru", "uk"} {
-		b.open("/")
-		b.press(".side [name=lang][value=" + lang + "]")
-		b.accessible("overview "+lang, axe)
-		b.picture("overview-" + lang)
-	}
-}
-
-// told has one delivery done and one given up.
-func told(t *testing.T, s *service, c *customer) {
-	t.Helper()
-	for i, status := range []int{http.StatusOK, http.StatusInternalServerError} {
-		c.told.Store(int32(status))
-		before := c.heard.Load()
-		resp, err := client.PostForm(s.URL+"/v1/events", url.Values{
-			"event": {"create"}, "callid": {fmt.Sprintf("told-%d", i)}, "caller": {"380501112233"}, "callee": {"380442223344"}, "project": {"1001"}, "direction": {"in"},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		waitFor(t, 10*time.Second, "the webhook is told", func() bool { return c.heard.Load() > before })
-	}
-	waitFor(t, 10*time.Second, "the delivery is given up", func() bool {
-		return strings.Contains(string(s.api("GET", "/deliveries?state=failed", opsToken, "1001", nil)), "told-1")
-	})
-}
-
-// axeScript returns axe-core, which scripts/axe gets from npm.
-func axeScript(t *testing.T) string {
-	t.Helper()
-	path, err := exec.Command("../scripts/axe").Output()
-	if err != nil {
-		t.Fatalf("scripts/axe: %v", err)
-	}
-	script, err := os.ReadFile(strings.TrimSpace(string(path)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(script)
-}
-
-// accessible fails the test for each serious or critical fault that axe-core finds in the page.
-func (b *browser) accessible(where, axe string) {
-	b.t.Helper()
-	eval[any](b, axe+"; 0")
-	result := eval[string](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify(r.violations.map(v => ({id: v.id, impact: v.impact, nodes: v.nodes.map(n => n.html + " " + n.failureSummary)}))))`)
-	var faults []struct {
-		ID, Impact string
-		Nodes      []string
-	}
-	if err := json.Unmarshal([]byte(result), &faults); err != nil {
-		b.t.Fatal(err)
-	}
-	for _, f := range faults {
-		if f.Impact == "serious" || f.Impact == "critical" {
-			b.t.Errorf("%s: %s (%s): %.400s", where, f.ID, f.Impact, strings.Join(f.Nodes[:min(3, len(f.Nodes))], "\n   "))
-		}
-	}
-}
-
-func TestTheFirstPageIsSmallAndAsksNobodyElse(t *testing.T) {
-	s, _ := startConsole(t)
-	b := openBrowser(t, s.adminURL())
-	b.signIn(opsToken)
-	for path := range map[string]bool{"/signin": true, "/": true, "/live": true, "/p/1001/schemas/100": true, "/try": true} {
-		b.open("/static/none") // so that the next page begins with nothing
-		command(b, network.ClearBrowserCache, cdp.Empty{})
-		b.mu.Lock()
-		b.bytes, b.requests = 0, nil
-		b.mu.Unlock()
-		b.open(path)
-		time.Sleep(300 * time.Millisecond) // what a script asks for at once
-		b.mu.Lock()
-		if b.bytes > 100_000 {
-			t.Errorf("%s took %.0f bytes; want at most 100,000", path, b.bytes)
-		}
-		if b.bytes < 2_000 {
-			t.Errorf("%s took %.0f bytes: they were not counted", path, b.bytes)
-		}
-		for _, u := range b.requests {
-			if !strings.HasPrefix(u, b.home) {
-				t.Errorf("%s asked for %s, which is elsewhere", path, u)
-			}
-		}
-		b.mu.Unlock()
-	}
 }
