@@ -74,6 +74,10 @@ func getProject(r *request) error {
 	for i := range p.Incoming {
 		p.Incoming[i] = *hideHashes(&r.project.Incoming[i])
 	}
+	without := r.query("lists") == "none"
+	if without {
+		p.Intakes, p.Numbers, p.Schemas, p.Hooks, p.Webhooks, p.Incoming = nil, nil, nil, nil, nil, nil
+	}
 	b, err := schema.EncodeResource(&p, false)
 	if err != nil {
 		return err
@@ -81,6 +85,11 @@ func getProject(r *request) error {
 	fields := map[string]json.RawMessage{}
 	if err := json.Unmarshal(b, &fields); err != nil {
 		return fmt.Errorf("show a project: %w", err)
+	}
+	if without { // sent back so, they stay as they are
+		for _, list := range []string{"intakes", "numbers", "schemas", "hooks", "webhooks", "incoming"} {
+			delete(fields, list)
+		}
 	}
 	about := map[string]any{"version": p.Version, "read_only": p.ReadOnly}
 	if fault := r.faultOf(p.ID); fault != "" {

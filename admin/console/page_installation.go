@@ -73,16 +73,21 @@ func (v *visit) projectPath() string { return "/projects/" + segment(v.args["id"
 
 // projectPage shows a project's settings.
 func (v *visit) projectPage() error {
-	id, path := v.args["id"], v.projectPath()
-	g, err := v.ask(ask{method: "GET", path: path})
+	o, etag, err := v.oneProject()
 	if err != nil {
 		return err
 	}
-	var o object
-	if err := g.into(&o); err != nil {
-		return err
+	return v.editProject(fasthttp.StatusOK, v.args["id"], o, nil, etag)
+}
+
+// oneProject gets the settings of the project that the page is about, without its lists.
+func (v *visit) oneProject() (o object, etag string, err error) {
+	g, err := v.ask(ask{method: "GET", path: v.projectPath(), query: url.Values{"lists": {"none"}}})
+	if err != nil {
+		return nil, "", err
 	}
-	return v.editProject(fasthttp.StatusOK, id, o, nil, g.etag)
+	err = g.into(&o)
+	return o, g.etag, err
 }
 
 func (v *visit) editProject(status int, id string, o object, wrong map[string][]string, etag string) error {
@@ -105,22 +110,18 @@ func (v *visit) editProject(status int, id string, o object, wrong map[string][]
 
 // updateProject changes a project's settings; its lists, which are not sent, stay as they are.
 func (v *visit) updateProject() error {
-	id, path := v.args["id"], v.projectPath()
-	g, err := v.ask(ask{method: "GET", path: path})
+	id := v.args["id"]
+	o, _, err := v.oneProject()
 	if err != nil {
 		return err
 	}
-	var o object
-	if err := g.into(&o); err != nil {
-		return err
-	}
 	readOnly := o.Text("read_only")
-	for _, key := range []string{"numbers", "schemas", "hooks", "webhooks", "incoming", "intakes", "version", "read_only"} {
+	for _, key := range []string{"version", "read_only", "fault"} {
 		delete(o, key)
 	}
 	v.take(projectSections(), o, false)
 	etag := v.form("etag")
-	_, err = v.ask(ask{method: "PUT", path: path, body: o, etag: etag})
+	_, err = v.ask(ask{method: "PUT", path: v.projectPath(), body: o, etag: etag})
 	if wrong := wrongFields(err); wrong != nil {
 		o["read_only"] = readOnly
 		return v.editProject(fasthttp.StatusUnprocessableEntity, id, o, wrong, etag)
