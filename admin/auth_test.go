@@ -92,7 +92,7 @@ func TestATokenOfOneProjectSeesNoOther(t *testing.T) {
 	h.want(403, "GET", "/api/v1/projects/filed", ownToken, "")
 	h.want(403, "GET", "/api/v1/projects/none", ownToken, "")
 	h.want(403, "PUT", "/api/v1/projects/10553", ownToken, `{"default_schema":"1","allow_private_hooks":true}`)
-	h.want(403, "GET", "/api/v1/audit?project=filed", ownToken, "")
+	h.want(403, "GET", "/api/v1/audit?project=filed", ownToken, "", "Client", "")
 	h.want(201, "POST", "/api/v1/projects", opsToken, strings.NewReplacer("10553", "other", "3804422", "3804433", "-customer", "-other-customer").Replace(customer))
 	a := h.want(200, "GET", "/api/v1/audit", ownToken, "")
 	if strings.Contains(a.body, "other") || !strings.Contains(a.body, "10553") {

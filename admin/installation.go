@@ -27,12 +27,16 @@ func installationOperations() []operation {
 // getAudit lists the changes that were made through the API, the newest first: of the project that the
 // request names, or the token is bound to, or of all.
 func getAudit(r *request) error {
-	project := r.query("project")
-	switch {
-	case project == "":
-		project = r.who.project
-	case r.who.project != "" && r.who.project != project:
-		return forbidden("this token is bound to another project")
+	project := r.who.project
+	if r.header("Client") != "" || r.query("project") != "" {
+		named, err := projectOf(r)
+		if err != nil {
+			return err
+		}
+		if project != "" && project != named {
+			return forbidden("this token is bound to another project")
+		}
+		project = named
 	}
 	per, err := r.count("per_page", perPage, maxPerPage)
 	if err != nil {

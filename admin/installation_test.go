@@ -47,6 +47,52 @@ func TestTheTrailTellsWhoChangedWhat(t *testing.T) {
 	}
 }
 
+func TestTheTrailIsOfTheProjectThatIsNamedOrTheTokensOwn(t *testing.T) {
+	h := newHouse(t)
+	h.want(201, "POST", "/api/v1/projects", opsToken, strings.NewReplacer("10553", "other", "3804422", "3804433", "-customer", "-other-customer").Replace(customer))
+	for name, tc := range map[string]struct {
+		token, client, query string
+		status               int
+		projects             string // of the changes
+	}{
+		"all":                          {eyeToken, "", "", 200, "other 10553"},
+		"the header":                   {eyeToken, "other", "", 200, "other"},
+		"the parameter":                {eyeToken, "", "?project=other", 200, "other"},
+		"both, and they differ":        {eyeToken, "10553", "?project=other", 400, ""},
+		"the token's":                  {ownToken, "", "", 200, "10553"},
+		"the token's, by the header":   {ownToken, "10553", "", 200, "10553"},
+		"not the token's, by header":   {ownToken, "other", "", 403, ""},
+		"not the token's, by the name": {ownToken, "", "?project=other", 403, ""},
+	} {
+		a := h.want(tc.status, "GET", "/api/v1/audit"+tc.query, tc.token, "", "Client", tc.client)
+		data, _ := a.json(t)["data"].([]any)
+		var projects []string
+		for _, one := range data {
+			projects = append(projects, one.(map[string]any)["project"].(string))
+		}
+		if got := strings.Join(projects, " "); got != tc.projects {
+			t.Errorf("%s: found the changes of %q; want %q", name, got, tc.projects)
+		}
+	}
+}
+
+func TestTheTrailTellsOfTokensToo(t *testing.T) {
+	h := newHouse(t)
+	made := h.want(201, "POST", "/api/v1/tokens", opsToken, `{"name":"ci","scopes":["read"],"project":"10553"}`)
+	text, _ := made.json(t)["token"].(string)
+	id := strings.TrimPrefix(made.header.Get("Location"), "/api/v1/tokens/")
+	h.want(200, "DELETE", made.header.Get("Location"), opsToken, "")
+	h.want(404, "DELETE", made.header.Get("Location"), opsToken, "")
+	trail := h.want(200, "GET", "/api/v1/audit?per_page=2", opsToken, "")
+	if strings.Contains(trail.body, text) {
+		t.Errorf("found the token in %s", trail.body)
+	}
+	data := trail.json(t)["data"].([]any)
+	for i, action := range []string{"delete", "create"} {
+		wantFields(t, action, answer{body: encode(t, data[i])}, fmt.Sprintf(`{"who":"ops","action":%q,"project":"10553","token":"%s ci"}`, action, id))
+	}
+}
+
 func TestABackupIsWholeAndRestores(t *testing.T) {
 	h := newHouse(t)
 	h.want(403, "GET", "/api/v1/backup", eyeToken, "")

@@ -33,6 +33,8 @@ type Plane interface {
 	// Audit returns up to limit changes, the newest first: of one project, or of all for "", those
 	// before the change with the id before, "" for the newest.
 	Audit(ctx context.Context, project, before string, limit int) ([]control.Change, error)
+	// Record writes a change that was made elsewhere into that trail.
+	Record(ctx context.Context, c control.Change)
 }
 
 // change changes the request's project, where it is as If-Match says. The answer gets its new tag.

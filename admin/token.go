@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"time"
 
+	"hookswitch/control"
 	"hookswitch/schema"
 	"hookswitch/store"
 )
@@ -125,17 +126,32 @@ func (n *NewToken) check(now time.Time) (faults schema.Faults) {
 	return faults
 }
 
-// RevokeToken ends a token; store.ErrNotFound where there is none of that id.
-func RevokeToken(ctx context.Context, s store.Store, id string) error {
+// RevokeToken ends a token, and returns which; store.ErrNotFound where there is none of that id.
+func RevokeToken(ctx context.Context, s store.Store, id string) (Token, error) {
 	for {
 		doc, err := s.GetDoc(ctx, tokenKind, id)
 		if err != nil {
-			return err
+			return Token{}, err
 		}
 		if err := s.DeleteDoc(ctx, tokenKind, id, doc.Version); !errors.Is(err, store.ErrConflict) {
-			return err
+			return readToken(doc), err
 		}
 	}
+}
+
+// Change is what the audit trail says of the token's being made (create) or revoked (delete) now.
+func (t *Token) Change(action, who string) control.Change {
+	return control.Change{At: time.Now().UTC(), Who: who, Action: action, Project: t.Project, Token: t.ID + " " + t.Name}
+}
+
+// readToken reads what is kept of a token; of what can't be read, that it can't.
+func readToken(d store.Doc) Token {
+	var t Token
+	if err := json.Unmarshal(d.Body, &t); err != nil {
+		t = Token{Name: "(cannot be read)"}
+	}
+	t.ID, t.version = d.ID, d.Version
+	return t
 }
 
 // ListTokens returns the tokens made by the API, in the order of their ids.
@@ -176,12 +192,7 @@ func listTokens(ctx context.Context, s store.Store) ([]Token, error) {
 			return nil, err
 		}
 		for _, d := range docs {
-			t := Token{version: d.Version}
-			if err := json.Unmarshal(d.Body, &t); err != nil {
-				t = Token{Name: "(cannot be read)"}
-			}
-			t.ID, t.version = d.ID, d.Version
-			list = append(list, t)
+			list = append(list, readToken(d))
 		}
 		if len(docs) < listAtOnce {
 			return list, nil

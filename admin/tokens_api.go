@@ -78,6 +78,7 @@ func createToken(r *request) error {
 		return err
 	}
 	r.reloadTokens()
+	r.plane.Record(r.ctx, t.Change("create", r.who.author()))
 	r.http.Response.Header.Set("Location", "/api/v1/tokens/"+t.ID)
 	return r.created(madeToken{success{true}, t.ID, text, t.Expires})
 }
@@ -94,10 +95,12 @@ func revokeToken(r *request) error {
 	if r.store == nil {
 		return errNoStore
 	}
-	if err := RevokeToken(r.ctx, r.store, r.arg("id")); err != nil {
+	t, err := RevokeToken(r.ctx, r.store, r.arg("id"))
+	if err != nil {
 		return err
 	}
 	r.reloadTokens()
+	r.plane.Record(r.ctx, t.Change("delete", r.who.author()))
 	return r.done()
 }
 

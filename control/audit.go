@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"hookswitch/schema"
+	"hookswitch/store"
 )
 
 const (
@@ -25,8 +26,9 @@ type Change struct {
 	ID      string              `json:"id"` // to page with
 	At      time.Time           `json:"at"`
 	Who     string              `json:"who"`
-	Action  string              `json:"action"` // create, update or delete
-	Project string              `json:"project"`
+	Action  string              `json:"action"`            // create, update or delete
+	Project string              `json:"project"`           // of a token, the one that it is bound to; else "" for it
+	Token   string              `json:"token,omitempty"`   // id and name of one that was made or revoked; the project is as it was
 	Version uint64              `json:"version,omitempty"` // that it led to
 	Fields  []schema.Difference `json:"fields,omitempty"`  // of an update, the first 50 values that changed; no secrets
 }
@@ -57,22 +59,35 @@ func (p *Plane) Audit(ctx context.Context, project, before string, limit int) ([
 	return list, nil
 }
 
-// record writes a change that is in the store already, so it can't be undone where this fails.
+// record writes a project's change.
 func (p *Plane) record(ctx context.Context, c change) {
-	entry := Change{At: p.opts.Now().UTC(), Who: c.who, Action: c.action, Project: c.id, Fields: schema.Differences(c.from, c.to, maxDiff)}
+	entry := Change{Who: c.who, Action: c.action, Project: c.id, Fields: schema.Differences(c.from, c.to, maxDiff)}
 	if c.to != nil {
 		entry.Version = c.to.Version
 	}
+	p.Record(ctx, entry)
+}
+
+// Record writes a change, made now, into the audit trail. It is in the store already, so it can't be
+// undone where this fails: then the log has it.
+func (p *Plane) Record(ctx context.Context, c Change) {
+	c.At = p.opts.Now().UTC()
+	if err := Record(ctx, p.opts.Store, c); err != nil {
+		p.opts.Log.Error("a change is not in the audit trail", zap.String("project", c.Project), zap.String("token", c.Token),
+			zap.String("action", c.Action), zap.String("who", c.Who), zap.Error(err))
+	}
+}
+
+// Record writes a change into the audit trail that is in a store.
+func Record(ctx context.Context, s store.Store, c Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditFor)
 	defer cancel()
-	body, err := json.Marshal(entry)
+	body, err := json.Marshal(c)
 	if err == nil {
-		err = p.opts.Store.Append(ctx, trailAll, body, keepAll)
+		err = s.Append(ctx, trailAll, body, keepAll)
 	}
-	if err == nil {
-		err = p.opts.Store.Append(ctx, trailOne+c.id, body, keepOne)
+	if err == nil && c.Project != "" {
+		err = s.Append(ctx, trailOne+c.Project, body, keepOne)
 	}
-	if err != nil {
-		p.opts.Log.Error("a change is not in the audit trail", zap.String("project", c.id), zap.String("action", c.action), zap.String("who", c.who), zap.Error(err))
-	}
+	return err
 }

@@ -225,13 +225,16 @@ func (a *apiDriver) make() {
 // look up.
 func (a *apiDriver) call() {
 	a.t.Helper()
-	stream := a.watch()
+	stream, overview := a.watch("streamDecisions"), a.watch("streamOverview")
 	d, status := a.service.route(call("380442223344"))
 	if status != http.StatusOK || d.Source != "hook" {
 		a.t.Fatalf("the call was decided with status %d: %+v", status, d)
 	}
 	if shown := stream(); shown["decision_id"] != d.DecisionID {
 		a.t.Errorf("the stream shows %v; want decision %s", shown, d.DecisionID)
+	}
+	if shown := overview(); len(shown) == 0 {
+		a.t.Error("the overview's stream shows nothing")
 	}
 	a.ids["decisions"] = first(a.drive("listDecisions", 200), "decision_id")
 	event := url.Values{"event": {"create"}, "callid": {d.CallID}, "direction": {"inbound"}, "project": {"2001"}}
@@ -249,10 +252,10 @@ func (a *apiDriver) call() {
 	})
 }
 
-// watch follows the stream of decisions; what it returns waits for the next one.
-func (a *apiDriver) watch() (next func() map[string]any) {
+// watch follows a stream; what it returns waits for the next event.
+func (a *apiDriver) watch(id string) (next func() map[string]any) {
 	a.t.Helper()
-	op := a.known["streamDecisions"]
+	op := a.known[id]
 	a.driven[op.ID] = true
 	resp, err := client.Do(a.request(op, apiToken))
 	if err != nil {
@@ -297,10 +300,74 @@ func TestEveryRefusalOfTheAPIIsAsItsDescriptionSays(t *testing.T) {
 		if resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s without a token: status %d; want 401", id, resp.StatusCode)
 		}
-		// The request is refused for what the description wants of it, so that only the answer can be held against it.
-		resp.Body = io.NopCloser(bytes.NewReader(body))
-		if ok, faults := a.validator.ValidateHttpResponse(a.request(op, ""), resp); !ok {
-			t.Errorf("%s: %v: %s", id, faults, body)
+		a.checkAnswer(id, a.request(op, ""), resp, body)
+	}
+}
+
+// checkAnswer holds an answer alone against the description: its request may be what the description
+// forbids.
+func (a *apiDriver) checkAnswer(id string, req *http.Request, resp *http.Response, body []byte) {
+	a.t.Helper()
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if ok, faults := a.validator.ValidateHttpResponse(req, resp); !ok {
+		for _, f := range faults {
+			a.t.Errorf("%s: %s: %s", id, f.Message, f.Reason)
 		}
+		a.t.Logf("%s: %.1000s", id, body)
+	}
+}
+
+// refused makes an operation's request with another body and headers, wants that status, and holds the
+// answer against the description.
+func (a *apiDriver) refused(id string, want int, body string, headers ...string) {
+	a.t.Helper()
+	build := func() *http.Request {
+		req := a.request(a.known[id], apiToken)
+		if body != "" {
+			req.Body, req.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		}
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+		return req
+	}
+	resp, answer := a.do(build())
+	if resp.StatusCode != want || !strings.Contains(string(answer), `"success":false`) {
+		a.t.Errorf("%s: status %d %.300s; want %d", id, resp.StatusCode, answer, want)
+	}
+	if after := resp.Header.Get("Retry-After"); (want == 429 || want == 503) && after == "" {
+		a.t.Errorf("%s: status %d says no Retry-After", id, want)
+	}
+	a.checkAnswer(fmt.Sprint(id, " with ", want), build(), resp, answer)
+}
+
+func TestEveryKindOfRefusalOfTheAPIIsAsItsDescriptionSays(t *testing.T) {
+	a := newAPIDriver(t)
+	a.make()
+	for _, id := range []string{"getHook", "updateNumber", "deleteSchema", "rotateIncoming", "enableWebhook", "getToken", "getDecision", "getDelivery"} {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(a.known[id].path, "/api/v1/"), "/")
+		was := a.ids[kind]
+		a.ids[kind] = "404404404"
+		a.refused(id, 404, "")
+		a.ids[kind] = was
+	}
+	a.refused("finishIncomingRotation", 409, "")
+	for _, id := range []string{"updateProject", "updateHook", "deleteNumber", "deleteProject"} {
+		a.refused(id, 412, "", "If-Match", `"2001.999999"`)
+	}
+	for _, id := range []string{"createProject", "createHook", "createSchema", "createNumber", "createWebhook", "createIncoming", "createToken", "updateHook"} {
+		a.refused(id, 422, `{"colour":1}`)
+	}
+	a.refused("createHook", 422, `{"id":"unfit","url":"https://crm.example/","method":"POST","send":"json","body":"{"}`)
+	a.refused("createHook", 400, `{`)
+	for range 20 {
+		a.refused("getMe", 401, "", "Authorization", "Bearer wrong")
+	}
+	a.refused("getMe", 429, "", "Authorization", "Bearer wrong")
+	a.refused("getHook", 400, "", "Client", "")
+
+	a.url = start(t, strings.Replace(adminConfig(t), "store: bolt:", "store: none #", 1)).adminURL()
+	for _, id := range []string{"createProject", "createToken", "listTokens", "listChanges", "getBackup"} {
+		a.refused(id, 503, "")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"hookswitch/admin"
+	"hookswitch/control"
 	"hookswitch/schema"
 	"hookswitch/store"
 )
@@ -51,11 +52,11 @@ func (c *tokenCreateCommand) Run(ctx context.Context, out io.Writer) error {
 	}
 	return c.with(ctx, func(k tokenKeeper) error {
 		token, err := k.create(ctx, wanted)
-		if err != nil {
+		if token == "" {
 			return err
 		}
-		_, err = fmt.Fprintln(out, token)
-		return err
+		_, printed := fmt.Fprintln(out, token) // it was made, and nobody can be told it again
+		return errors.Join(err, printed)
 	})
 }
 
@@ -103,6 +104,7 @@ func (c *tokenRevokeCommand) Run(ctx context.Context) error {
 
 // tokenKeeper is where tokens are made.
 type tokenKeeper interface {
+	// create may return a token and an error, where it is made and something else went wrong.
 	create(context.Context, admin.NewToken) (token string, err error)
 	list(context.Context) ([]admin.Token, error)
 	revoke(ctx context.Context, id string) error
@@ -144,12 +146,27 @@ func (p *tokenPlace) with(ctx context.Context, do func(tokenKeeper) error) error
 type tokensInStore struct{ store store.Store }
 
 func (k tokensInStore) create(ctx context.Context, wanted admin.NewToken) (string, error) {
+	t, text, err := admin.CreateToken(ctx, k.store, k.who(), wanted, time.Now())
+	if err != nil {
+		return "", err
+	}
+	return text, k.record(ctx, t.Change("create", k.who()))
+}
+
+func (tokensInStore) who() string {
 	who := "hookswitch token"
 	if u, err := user.Current(); err == nil {
 		who += " (" + u.Username + ")"
 	}
-	_, text, err := admin.CreateToken(ctx, k.store, who, wanted, time.Now())
-	return text, err
+	return who
+}
+
+// record writes what was done into the audit trail.
+func (k tokensInStore) record(ctx context.Context, c control.Change) error {
+	if err := control.Record(ctx, k.store, c); err != nil {
+		return fmt.Errorf("it was done (%s token %s), but the audit trail does not say so: %w", c.Action, c.Token, err)
+	}
+	return nil
 }
 
 func (k tokensInStore) list(ctx context.Context) ([]admin.Token, error) {
@@ -157,11 +174,14 @@ func (k tokensInStore) list(ctx context.Context) ([]admin.Token, error) {
 }
 
 func (k tokensInStore) revoke(ctx context.Context, id string) error {
-	err := admin.RevokeToken(ctx, k.store, id)
+	t, err := admin.RevokeToken(ctx, k.store, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("there is no token with the id %q; hookswitch token list shows them", id)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return k.record(ctx, t.Change("delete", k.who()))
 }
 
 // tokensByAPI are those of a running service.

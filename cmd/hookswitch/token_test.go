@@ -92,6 +92,10 @@ func TestATokenIsMadeListedAndRevokedByCommand(t *testing.T) {
 		if _, err := k.create(t.Context(), admin.NewToken{Name: "ci", Scopes: []string{"all"}}); err == nil || !strings.Contains(err.Error(), "scopes[0]") {
 			t.Errorf("%s: found %v; want what is wrong with scopes[0]", name, err)
 		}
+		trail, err := s.Entries(t.Context(), "audit", "", 2)
+		if err != nil || len(trail) != 2 || !strings.Contains(string(trail[0].Body), `"delete"`) || !strings.Contains(string(trail[1].Body), list[0].ID+" ci") {
+			t.Errorf("%s: found the trail %s, %v; want the token made and revoked", name, trail, err)
+		}
 	}
 
 	place := tokenPlace{Config: config, Admin: url}
