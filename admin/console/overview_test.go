@@ -17,7 +17,11 @@ import (
 )
 
 // busy is an installation with something to show: hooks, and a subscription that was disabled.
-type busy struct{ enabled []string }
+type busy struct {
+	enabled  []string
+	replays  []string // the before of each
+	failures int      // in thousands
+}
 
 func (*busy) HookStats(project, hook string) (schema.HookStats, bool) {
 	return schema.HookStats{Project: project, Hook: hook, Breaker: "closed", MaxInFlight: 64, PeriodLength: time.Minute}, true
@@ -37,8 +41,11 @@ func (*busy) Get(context.Context, string) (schema.Delivery, error) {
 	return schema.Delivery{}, store.ErrNotFound
 }
 func (*busy) Replay(context.Context, string) error { return nil }
-func (*busy) ReplayFailed(context.Context, schema.DeliveryFilter, string) (int, string, error) {
-	return 0, "", nil
+func (b *busy) ReplayFailed(_ context.Context, _ schema.DeliveryFilter, before string) (int, string, error) {
+	if b.replays = append(b.replays, before); len(b.replays) < b.failures {
+		return 1000, fmt.Sprintf("before-%d", len(b.replays)), nil
+	}
+	return 1, "", nil
 }
 
 func (b *busy) Enable(_ context.Context, project string, webhook int64) error {
@@ -201,6 +208,26 @@ func TestNoCallIsLostBetweenTheListAndItsStream(t *testing.T) {
 		var row liveRow
 		if err := json.Unmarshal(next(), &row); err != nil || row.ID != fmt.Sprintf("%026d", 9) {
 			t.Errorf("%s: found %+v; want the call decided since", tc.name, row)
+		}
+	}
+}
+
+func TestAllThatFailedIsSentAgainOrThePageSaysThatMoreRemains(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		failures int
+		want     string
+		rounds   int
+	}{{"some thousands", 3, "It is on its way again", 3}, {"more than one form may ask for", 99, "more remain", maxReplays}} {
+		h, b, _ := busyHouse(t)
+		b.failures = tc.failures
+		v := h.signIn(opsToken)
+		a := v.post("/deliveries/replay", url.Values{"project": {"own"}})
+		if page := v.get(a.header.Get("Location")); !strings.Contains(page.body, tc.want) {
+			t.Errorf("%s: found %d without %q", tc.name, page.status, tc.want)
+		}
+		if len(b.replays) != tc.rounds || b.replays[0] != "" || b.replays[1] != "before-1" {
+			t.Errorf("%s: found %v; want %d, each where the last one ended", tc.name, b.replays, tc.rounds)
 		}
 	}
 }

@@ -128,8 +128,27 @@ func (v *visit) replayFailed() error {
 	if since := v.form("since"); since != "" {
 		body["since"] = strings.TrimSuffix(since, "Z") + ":00Z" // of a datetime-local field, in UTC
 	}
-	if _, err := v.ask(ask{method: "POST", path: "/deliveries/replay", project: project, body: body}); err != nil {
-		return err
+	done := "replayed_part"
+	for range maxReplays {
+		g, err := v.ask(ask{method: "POST", path: "/deliveries/replay", project: project, body: body})
+		if err != nil {
+			return err
+		}
+		var told struct {
+			More   bool   `json:"more"`
+			Before string `json:"before"`
+		}
+		if err := g.into(&told); err != nil {
+			return err
+		}
+		if !told.More {
+			done = "replayed"
+			break
+		}
+		body["before"] = told.Before
 	}
-	return v.redirect("/deliveries?done=replayed&project=" + url.QueryEscape(project))
+	return v.redirect("/deliveries?done=" + done + "&project=" + url.QueryEscape(project))
 }
+
+// maxReplays is how often the API is asked for one form: each time it takes about a thousand.
+const maxReplays = 10
