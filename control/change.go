@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -169,7 +170,7 @@ func (p *Plane) put(ctx context.Context, c change) (version uint64, err error) {
 		return 0, fmt.Errorf("project %s: %w", c.id, err)
 	}
 	c.to.Version = version
-	return version, p.finish(ctx, c, &document{version: version, project: c.to})
+	return version, p.finish(ctx, c, &document{version: version, sum: sha256.Sum256(body), project: c.to})
 }
 
 // finish applies what is in the store by now, and writes it into the audit trail.

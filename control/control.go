@@ -5,6 +5,7 @@
 package control
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"sync"
@@ -97,6 +98,7 @@ type Plane struct {
 // document is one project as the store has it.
 type document struct {
 	version uint64
+	sum     [sha256.Size]byte // of its text
 	// project is what the document says; of one that is faulty, what it said before, nil where that
 	// is not known.
 	project *schema.Project

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -168,8 +169,9 @@ func (p *Plane) readAll(ctx context.Context) error {
 	return p.readChanges(ctx) // what came while the pages were read
 }
 
-// take notes what the store says of one document. One whose version is known is left as it is, and so
-// is a later one, which this instance has just written, unless the store may have gone back.
+// take notes what the store says of one document. One that is known is left as it is, and so is one of
+// a later version, which this instance has just written, unless the store may have gone back. A store
+// that lost its last changes gives their versions again, so the version alone does not say what it is.
 func (p *Plane) take(d *store.Doc, back bool) {
 	p.mu.Lock()
 	was := p.docs[d.ID]
@@ -177,7 +179,9 @@ func (p *Plane) take(d *store.Doc, back bool) {
 	switch {
 	case was == nil && d.Deleted:
 		return
-	case was != nil && (was.version == d.Version || was.version > d.Version && !back):
+	case was != nil && was.version > d.Version && !back:
+		return
+	case was != nil && was.version == d.Version && !d.Deleted && was.sum == sha256.Sum256(d.Body):
 		return
 	}
 	var now *document
@@ -209,7 +213,7 @@ var elsewhere = &schema.Config{DefaultSchema: "elsewhere/1"}
 // read makes a project of a document. One that is faulty, in the eyes of this version of the program,
 // stays what it was.
 func read(d *store.Doc, was *document) *document {
-	now := &document{version: d.Version}
+	now := &document{version: d.Version, sum: sha256.Sum256(d.Body)}
 	project := &schema.Project{}
 	now.fault = schema.DecodeResource(d.Body, project)
 	if now.fault == nil {
