@@ -73,7 +73,7 @@ func newEventRig(t *testing.T, saysGone bool) *eventRig {
 		case i == goneOne:
 			target = gone
 		}
-		fmt.Fprintf(&webhooks, "      - {id: %d, url: %q, event: destroy, request_timeout: 5s, when: [{param: callid, op: suffix, value: \"-%02d\"}],"+
+		fmt.Fprintf(&webhooks, "      - {id: %d, url: %q, event: destroy, request_timeout: 5s, retry: 500ms..5s x 1000, when: [{param: callid, op: suffix, value: \"-%02d\"}],"+
 			" params: [{name: id, param: callid}, {name: sent, param: sent}, {name: from, param: caller}, {name: text, value: \"call of {{caller}} to {{callee}}\"}]}\n",
 			i+1, fmt.Sprint(target, i), i)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,15 +47,16 @@ const (
 type Redis struct {
 	client   redis.UniversalClient
 	remember int         // deletions of a kind
+	replicas int         // that must have what is enqueued
 	checked  atomic.Bool // the schema version there is ours
 	life     context.Context
 	end      context.CancelFunc // of life; Close calls it
 	watching sync.WaitGroup
 }
 
-func newRedis(o *redis.UniversalOptions) *Redis {
+func newRedis(o *RedisOptions) *Redis {
 	logging.Disable() // go-redis writes to stderr; what is wrong is in our errors, too
-	r := &Redis{client: redis.NewUniversalClient(o), remember: maxGone}
+	r := &Redis{client: redis.NewUniversalClient(&o.UniversalOptions), remember: maxGone, replicas: o.Replicas}
 	r.life, r.end = context.WithCancel(context.Background())
 	return r
 }
@@ -119,6 +121,37 @@ func ask[T any](ctx context.Context, r *Redis, command func(context.Context) (T,
 // half-way, so each first does what may fail on a full server.
 func (r *Redis) run(ctx context.Context, s *redis.Script, keys []string, args ...any) (any, error) {
 	return ask(ctx, r, func(ctx context.Context) (any, error) { return s.Run(ctx, r.client, keys, args...).Result() })
+}
+
+// replicaTime is how long replicas are waited for.
+const replicaTime = time.Second
+
+// replicated is run, which then waits for the replicas, where that is asked for: they have then what the
+// script wrote, whatever becomes of the master. WAIT is of one connection, so both are one pipeline.
+func (r *Redis) replicated(ctx context.Context, s *redis.Script, keys []string, args ...any) (any, error) {
+	if r.replicas == 0 {
+		return r.run(ctx, s, keys, args...)
+	}
+	return ask(ctx, r, func(ctx context.Context) (any, error) {
+		answer, have, err := r.evalAndWait(ctx, s.EvalSha, keys, args)
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			answer, have, err = r.evalAndWait(ctx, s.Eval, keys, args)
+		}
+		if err == nil && have < int64(r.replicas) {
+			err = fmt.Errorf("%d replicas have what was written; want %d within %s", have, r.replicas, replicaTime)
+		}
+		return answer, err
+	})
+}
+
+func (r *Redis) evalAndWait(ctx context.Context, eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, keys []string, args []any) (answer any, have int64, err error) {
+	var script, wait *redis.Cmd
+	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		script, wait = eval(ctx, p, keys, args...), p.Do(ctx, "WAIT", r.replicas, replicaTime.Milliseconds())
+		return nil
+	})
+	have, _ = wait.Val().(int64)
+	return script.Val(), have, err
 }
 
 // outcome reads the answer of a script that found what it wanted (above 0), another version (0), or

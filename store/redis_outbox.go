@@ -40,7 +40,10 @@ end
 var enqueue = redis.NewScript(noteQueue + `
 if ARGV[2] ~= '0' then
   local old = redis.call('GET', KEYS[4])
-  if old then return old end
+  if old then
+    redis.call('SET', KEYS[4], old, 'KEEPTTL') -- for a write, behind which replicas that are waited for have the first one
+    return old
+  end
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[2])
 end
 local there = {}
@@ -147,7 +150,7 @@ func (r *Redis) enqueue(ctx context.Context, name string, value []byte, keep int
 		}
 		args = append(args, keys.of(it.Queue), it.ID, millis(it.Due), it.Body, group)
 	}
-	return r.run(ctx, enqueue, keys.keys, args...)
+	return r.replicated(ctx, enqueue, keys.keys, args...)
 }
 
 // numbered are the keys of a script, each queue's once.

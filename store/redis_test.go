@@ -334,3 +334,33 @@ func TestAFailOverBySentinelIsFollowed(t *testing.T) {
 		return false
 	})
 }
+
+func TestWhatIsEnqueuedWaitsForReplicasWhereThatIsAskedFor(t *testing.T) {
+	master := startRedis(t)
+	replica := startRedis(t, "--replicaof", "127.0.0.1 "+master.port, "--repl-diskless-sync-delay", "0")
+	eventually(t, "the replica follows", func() bool {
+		return strings.Contains(cli(t, "-p", replica.port, "info", "replication"), "master_link_status:up")
+	})
+	s, ctx := openRedis(t, "redis://"+master.addr()+"?replicas=1"), t.Context()
+	once := Once{Name: "call-1", Value: []byte("event 1"), Keep: time.Hour}
+	if there := queueUp(t, s, item("0", "crm", 0)); there != nil { // by the script's text, and then by its hash
+		t.Errorf("there were %v", there)
+	}
+	queueUp(t, s, item("1", "crm", 0))
+	if got := cli(t, "-p", replica.port, "hlen", keyItems); strings.TrimSpace(got) != "2" {
+		t.Errorf("the replica has %s; want both", got)
+	}
+	replica.signal(t, syscall.SIGSTOP)
+	_, _, err := s.EnqueueOnce(ctx, once, item("2", "crm", 0))
+	wantErr(t, "without a replica", err, ErrUnavailable)
+	_, _, err = s.EnqueueOnce(ctx, once, item("2", "crm", 0))
+	wantErr(t, "a repeat of what no replica has", err, ErrUnavailable)
+	replica.signal(t, syscall.SIGCONT)
+	eventually(t, "the repeat is answered when a replica has it", func() bool {
+		existing, added, err := s.EnqueueOnce(ctx, once, item("2", "crm", 0))
+		return err == nil && !added && string(existing) == "event 1"
+	})
+	if got := cli(t, "-p", replica.port, "hlen", keyItems); strings.TrimSpace(got) != "3" {
+		t.Errorf("the replica has %s; want all three", got)
+	}
+}

@@ -19,14 +19,21 @@ import (
 
 const wantRedis = `store: want bolt:PATH, redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// for TLS, ` +
 	`redis+cluster://HOST:PORT,HOST:PORT or redis+sentinel://HOST:PORT,HOST:PORT/MASTER[/DB], the last two with ?tls=true for TLS, ` +
-	`all with ?ca=FILE for a CA of your own; special characters in a password as %XX`
+	`all with ?ca=FILE for a CA of your own, all but a cluster with ?replicas=1 (to 9); special characters in a password as %XX`
+
+// RedisOptions are what a Redis' URL says.
+type RedisOptions struct {
+	redis.UniversalOptions
+	// Replicas is how many must have what is enqueued before that is acknowledged.
+	Replicas int
+}
 
 // ParseRedis reads the URL of a Redis: redis://, rediss:// (TLS), redis+cluster:// or
 // redis+sentinel://. A user may be empty: redis://:PASSWORD@HOST. The query may have tls=true, ca=FILE
-// (a PEM file; implies nothing else), and for Sentinels with a password of their own sentinel_user and
+// (a PEM file; implies nothing else), replicas=N but for a Cluster, and for Sentinels with a password of their own sentinel_user and
 // sentinel_password. net/url is not asked: it takes no list of hosts, and its errors quote passwords.
 // For the same reason an error here says what is wanted, and never what was found.
-func ParseRedis(text string) (*redis.UniversalOptions, error) {
+func ParseRedis(text string) (*RedisOptions, error) {
 	kind, rest, _ := strings.Cut(text, "://")
 	rest, query, _ := strings.Cut(rest, "?")
 	login := ""
@@ -35,9 +42,9 @@ func ParseRedis(text string) (*redis.UniversalOptions, error) {
 	}
 	hosts, path, _ := strings.Cut(rest, "/")
 
-	o := &redis.UniversalOptions{}
+	o := &RedisOptions{}
 	q, err := url.ParseQuery(query)
-	if err != nil || !parseLogin(o, login) || !parsePath(o, kind, path) || !parseHosts(o, kind, hosts) {
+	if err != nil || !parseLogin(&o.UniversalOptions, login) || !parsePath(&o.UniversalOptions, kind, path) || !parseHosts(&o.UniversalOptions, kind, hosts) {
 		return nil, errors.New(wantRedis)
 	}
 	secured, ca := kind == "rediss", ""
@@ -48,6 +55,8 @@ func ParseRedis(text string) (*redis.UniversalOptions, error) {
 			secured = true
 		case key == "ca" && value != "":
 			ca = value
+		case key == "replicas" && kind != "redis+cluster" && len(value) == 1 && value >= "1" && value <= "9":
+			o.Replicas = int(value[0] - '0')
 		case key == "sentinel_user" && kind == "redis+sentinel":
 			o.SentinelUsername = value
 		case key == "sentinel_password" && kind == "redis+sentinel":
@@ -62,7 +71,7 @@ func ParseRedis(text string) (*redis.UniversalOptions, error) {
 	if o.Dialer, err = dialer(secured, ca); err != nil {
 		return nil, err
 	}
-	setTimeouts(o)
+	setTimeouts(&o.UniversalOptions)
 	return o, nil
 }
 

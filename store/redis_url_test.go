@@ -45,7 +45,7 @@ func TestABadURLIsRefusedWithoutItsPassword(t *testing.T) {
 	for _, url := range []string{"", "none", "bolt:", "bolt", "redis:", "redis://", "redis:///0", "http://h", "redis://h:x", "redis://h:0", "redis://h:70000", "redis://0[",
 		"redis://:secret@h/x", "redis://:secret@h/-1", "redis://:secret@h/1/2", "redis://:secret%zz@h", "redis://:sec?ret@h", "redis://secret@h",
 		"redis://:secret@a,b", "redis://:secret@h?secret=1", "redis://h?tls=secret", "redis://h?%zz", "redis+cluster://h/0", "redis+cluster://a,,b",
-		"redis+sentinel://h", "redis+sentinel://h/main/x", "redis://h?sentinel_password=secret", "redis://h?ca=" + noCA, "rediss://h?ca=" + noCA,
+		"redis+sentinel://h", "redis+sentinel://h/main/x", "redis://h?replicas=0", "redis://h?replicas=10", "redis://h?replicas=x", "redis+cluster://h?replicas=1", "redis://h?sentinel_password=secret", "redis://h?ca=" + noCA, "rediss://h?ca=" + noCA,
 		"rediss://h?ca=" + noCA + ".none"} {
 		s, err := Open(t.Context(), url)
 		if err == nil {

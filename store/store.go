@@ -11,10 +11,11 @@
 // In Redis it is what the server makes of it. With appendonly no, a crash of the server loses what
 // came after its last snapshot; with appendfsync everysec, Debian's habit, up to a second; with
 // appendfsync always, nothing. Replication is asynchronous: a fail-over, by Sentinel or in a Cluster,
-// loses what the new master had not received. WAIT narrows that gap and does not close it, and this
-// package does not send it; min-replicas-to-write 1 with min-replicas-max-lag bounds it from the
-// server's side. Where an acknowledged event must not be lost: appendonly yes, appendfsync always,
-// maxmemory-policy noeviction, min-replicas-to-write.
+// loses what the new master had not received. With ?replicas=N in the URL, what is enqueued is
+// acknowledged when N replicas have it (WAIT; not in a Cluster), so that a fail-over to one of those loses
+// none of it; min-replicas-to-write 1 with min-replicas-max-lag bounds from the server's side what else is
+// lost. Where an acknowledged event must not be lost: appendonly yes, appendfsync always,
+// maxmemory-policy noeviction, min-replicas-to-write, and replicas=1.
 //
 // A write that returned ErrUnavailable may have been done or not: its answer was lost. In a Cluster
 // go-redis itself asks again where a connection broke, so there a counter may count one call twice,
