@@ -15,7 +15,9 @@ import (
 // they are compiled from has been parsed by the schema's own check.
 func prepare(client *hookclient.Client, p *schema.Project) error {
 	var faults schema.Faults
+	var pace schema.Pace // calls are decided meanwhile
 	for i := range p.Hooks {
+		pace.Breathe()
 		if h, err := client.Prepare(p, &p.Hooks[i]); err != nil {
 			faults = append(faults, faultAt(fmt.Sprintf("hooks[%d]", i), err))
 		} else {
@@ -23,6 +25,7 @@ func prepare(client *hookclient.Client, p *schema.Project) error {
 		}
 	}
 	for i := range p.Webhooks {
+		pace.Breathe()
 		if w, err := client.PrepareWebhook(p, &p.Webhooks[i]); err != nil {
 			faults = append(faults, faultAt(fmt.Sprintf("webhooks[%d]", i), err))
 		} else {
