@@ -172,6 +172,9 @@ func TestStatsGoOnWhenAHookIsChangedAndEndWithIt(t *testing.T) {
 	if all := g.AllHookStats("1001", time.Minute); len(all) != 3 || all[0].Hook != "crm" || len(g.AllHookStats("", time.Minute)) != 3 || len(g.AllHookStats("1002", time.Minute)) != 0 {
 		t.Errorf("got %d hooks of 1001, %d in all", len(all), len(g.AllHookStats("", time.Minute)))
 	}
+	if all := g.AllHookStats("", 5*time.Minute); len(all[0].Periods) != 3 || len(all[0].Failures) != 0 {
+		t.Errorf("got %d periods and %d failures of each; want the last 3 of 2 minutes, since there may be a thousand hooks", len(all[0].Periods), len(all[0].Failures))
+	}
 }
 
 func BenchmarkCountAsked(b *testing.B) {
