@@ -30,7 +30,8 @@ func (n *Notify) Backlog(project string) (schema.Backlog, error) {
 			b.Waiting += count
 		}
 	}
-	f := schema.DeliveryFilter{Project: project, State: schema.DeliveryFailed, Since: n.now().Add(-24 * time.Hour)}
+	const day = 24 * time.Hour // retries go on for more than one
+	f := schema.DeliveryFilter{Project: project, State: schema.DeliveryFailed, Tried: n.now().Add(-day), Since: n.now().Add(-4 * day)}
 	list, _, err := n.List(ctx, f, "", maxGivenUp)
 	for i := range list {
 		b.FailedBy[list[i].Project]++
