@@ -378,11 +378,15 @@ func TestEventsAtFullRateBesideDecisions(t *testing.T) {
 	spent := s.cpu() - idle
 	after := latenciesOf(s.openLoop(int(decisions*by.Seconds()), decisions, ask))
 	c := r.settle(3 * time.Minute)
+	bad := 0
 	for i := range beside {
 		if o := &beside[i]; o.err != nil || o.status != 200 || o.Source != "hook" {
-			t.Fatalf("decision %d: got %+v", i, o)
+			if bad++; bad == 1 {
+				t.Errorf("decision %d: got %+v", i, o)
+			}
 		}
 	}
+	t.Logf("%d of %d decisions beside events were not the hook's", bad, len(beside))
 	if c.accepted != events {
 		t.Errorf("%d events were accepted; want all %d", c.accepted, events)
 	}
