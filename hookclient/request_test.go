@@ -130,8 +130,8 @@ func TestBuilderRefuses(t *testing.T) {
 		"a colon in the user": {"", func(h *schema.Hook) { h.Auth.Basic = &schema.BasicAuth{User: "a:b"} }, "auth.basic.user"},
 		"a JSON body that isn't JSON": {"", func(h *schema.Hook) {
 			h.Method, h.Send, h.Body = "POST", "json", `{"a": {{caller}}`
-		}, "body: not JSON"},
-		"an XML body that isn't XML": {"", func(h *schema.Hook) { h.Method, h.Send, h.Body = "POST", "xml", `<a>{{caller}}</b>` }, "body: not XML"},
+		}, "body: text that is not JSON"},
+		"an XML body that isn't XML": {"", func(h *schema.Hook) { h.Method, h.Send, h.Body = "POST", "xml", `<a>{{caller}}</b>` }, "body: text that is not XML"},
 		"a bad signing secret":       {"", func(h *schema.Hook) { h.Sign = schema.NewSecret("whsec_!!!") }, "sign: what follows whsec_ is not base64"},
 	} {
 		t.Run(name, func(t *testing.T) {

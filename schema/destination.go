@@ -58,11 +58,15 @@ func ParseDestination(s, region string) (Destination, error) {
 		return Destination{}, ErrEmptyDestination
 	case len(s) > MaxDestinationLength:
 		return Destination{}, fmt.Errorf("%d characters; want at most %d", len(s), MaxDestinationLength)
-	case len(s) > 4 && (s[:4] == "sip:" || s[:4] == "sip/"):
-		return parseSIP(s)
 	}
 	if d, ok := parseNumber(s); ok {
 		return d, nil
+	}
+	if strings.Contains(strings.ToLower(s), freeswitchDirective) {
+		return Destination{}, errors.New("x-pre-process is no address; FreeSWITCH drops whatever holds the word")
+	}
+	if len(s) > 4 && (s[:4] == "sip:" || s[:4] == "sip/") {
+		return parseSIP(s)
 	}
 	if region != "" && !startsWithLetter(s) {
 		if d, ok := parseNational(s, region); ok {
@@ -71,6 +75,10 @@ func ParseDestination(s, region string) (Destination, error) {
 	}
 	return parseLogin(s)
 }
+
+// freeswitchDirective is a word that FreeSWITCH's preprocessor drops a line for, in any case: an answer with
+// such a destination would leave it nothing to dial.
+const freeswitchDirective = "x-pre-process"
 
 func parseNumber(s string) (Destination, bool) {
 	if s[0] == '+' {

@@ -2,9 +2,12 @@ package schema
 
 import (
 	"errors"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -83,6 +86,22 @@ func (l *loader) secret(n *yaml.Node, at *path) (Secret, bool) {
 	}
 	text = strings.TrimSuffix(string(content), "\n")
 	return NewSecret(strings.TrimSuffix(text, "\r")), true
+}
+
+// readSecret reads a file that may hold a secret: a regular one, since others may have no end or never
+// begin, and of one that is too large only as much as shows that.
+func readSecret(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if about, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !about.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+	}
+	return io.ReadAll(io.LimitReader(f, maxSecretFile+1))
 }
 
 // beside returns a path as seen from the configuration file's folder.

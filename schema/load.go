@@ -40,7 +40,7 @@ func Load(name string, text []byte, opts LoadOptions) (*Config, error) {
 		opts.Getenv = os.LookupEnv
 	}
 	if opts.ReadFile == nil {
-		opts.ReadFile = os.ReadFile
+		opts.ReadFile = readSecret
 	}
 	l := newLoader(name, opts)
 	c := &Config{}

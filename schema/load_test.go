@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -298,5 +299,34 @@ func TestASecretPrintsAsStars(t *testing.T) {
 	}
 	if s.Reveal() != "hunter2" || NewSecret("").String() != "" {
 		t.Error("a secret lost its text, or an empty one seems to have one")
+	}
+}
+
+func TestASecretIsReadFromARegularFileAlone(t *testing.T) {
+	dir := t.TempDir()
+	secret, link, pipe := filepath.Join(dir, "secret"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
+	for _, err := range []error{os.WriteFile(secret, []byte("hunter2\n"), 0o600), os.Symlink(secret, link), syscall.Mkfifo(pipe, 0o600)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{secret: "hunter2\n", link: "hunter2\n", pipe: "", "/dev/zero": "", dir: "", filepath.Join(dir, "none"): ""} {
+		got, err := readSecret(name)
+		if string(got) != want || (want == "") != (err != nil) {
+			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
+		}
+	}
+}
+
+func TestAPathIntoAnAnswerMakesNothingElseOfIt(t *testing.T) {
+	for path, want := range map[string]bool{
+		"dst_phone": true, "result.phone": true, "items.0.phone": true, "items.#.phone": true, "agents.#(online==true).phone": true,
+		`agents.#(state!="busy").phone`: true, `a\.b`: true, "номер": true, "": true, "*.phone": true,
+		"a|@tostr|@tostr": false, "@this": false, `!"380441111111"`: false, "{a,b}": false, "[a,b]": false, "..#": false, "a\nb": false,
+		`agents.#(@tostr=="x").phone`: false, strings.Repeat("a", 257): false,
+	} {
+		if got := harmlessPath(path); got != want {
+			t.Errorf("%q: got %v; want %v", path, got, want)
+		}
 	}
 }

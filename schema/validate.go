@@ -275,6 +275,20 @@ func (l *loader) checkLine(at *path, text string) {
 	}
 }
 
+func (l *loader) checkPath(at *path, text string) {
+	if !harmlessPath(text) {
+		l.fault(at, `a path into the answer, such as dst_phone, result.phone, items.0.phone or agents.#(online==true).phone; without @ ! { } [ ]`)
+	}
+}
+
+// harmlessPath reports whether text is a gjson path (github.com/tidwall/gjson, SYNTAX.md) of names, places, #
+// and queries. What makes something else of the answer than it is, is none: a modifier may double its size,
+// and a few dozen of them take the machine's memory; a literal would stand in the answer's place.
+func harmlessPath(text string) bool {
+	literal := strings.Contains(strings.ReplaceAll(text, "!=", ""), "!")
+	return len(text) <= 256 && plainLine(text) && !literal && !strings.ContainsAny(text, "@{}[]") && !strings.HasPrefix(text, "..")
+}
+
 // plainLine reports text without control characters, line breaks among them.
 func plainLine(s string) bool {
 	return every(s, func(c byte) bool { return c >= ' ' && c != 0x7f }) && utf8.ValidString(s)

@@ -50,7 +50,7 @@ func (l *loader) checkHookForm(h *Hook, at *path) {
 	l.oneOf(at.field("method"), h.Method, "GET", "POST", "PUT", "PATCH", "DELETE")
 	l.oneOf(at.field("send"), h.Send, "http", "headers", "json", "json-rpc", "form", "xml", "raw")
 	l.oneOf(at.field("receive"), h.Receive, "http", "json", "json-rpc")
-	l.checkLine(at.field("field"), h.Field)
+	l.checkPath(at.field("field"), h.Field)
 	l.checkLine(at.field("rpc_method"), h.RPCMethod)
 	if h.RPCMethod == "" && h.Send == "json-rpc" {
 		l.fault(at.field("rpc_method"), "a method's name, as send is json-rpc")

@@ -39,6 +39,7 @@ func (p *projectCheck) checkWebhook(w *Webhook, at *path) {
 	for i := range w.Save {
 		at := at.field("save").item(i)
 		p.checkName(at.field("from"), w.Save[i].From)
+		p.checkPath(at.field("from"), w.Save[i].From)
 		p.checkVariable(at.field("to"), w.Save[i].To)
 	}
 	within(p.loader, at.field("save_for"), w.SaveFor, time.Second, 365*24*time.Hour)
