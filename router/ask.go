@@ -117,7 +117,7 @@ func (w *walk) take(h *hook, a *schema.Answer) bool {
 		w.d.Source, w.d.Reason, w.d.Detail = schema.SourceHook, schema.ReasonOK, ""
 		return w.follow(s, schema.SourceHook)
 	}
-	kept, reason, detail := w.project.policy.check(a.Destinations, w.call.Callee(), &w.d.Warnings)
+	kept, reason, detail := w.project.policy.check(a.Destinations, w.call.Callee(), w.call.Dialect, &w.d.Warnings)
 	if reason != schema.ReasonOK {
 		return w.refuse(h, reason, detail)
 	}

@@ -32,7 +32,7 @@ func (w *walk) lastGood(h *hook) bool {
 		return false
 	}
 	own := append([]schema.Destination(nil), list...)
-	kept, reason, _ := w.project.policy.check(own, w.call.Callee(), &w.d.Warnings)
+	kept, reason, _ := w.project.policy.check(own, w.call.Callee(), w.call.Dialect, &w.d.Warnings)
 	if reason != schema.ReasonOK {
 		return false
 	}

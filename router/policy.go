@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -58,7 +59,7 @@ func newRules(texts []string, fold bool) rules {
 // logins pass only where listed, so that a word like "Error" is never dialled. Deny wins, and a
 // number that is denied is so as a SIP address's user, too: behind a trunk it is the same call.
 func (p *policy) allows(d *schema.Destination) bool {
-	if p.deny.match(d) || d.Kind == schema.KindSIP && len(p.deny.prefixes) > 0 && p.deny.matchNumber(p.number(d.User)) {
+	if p.deny.match(d) || d.Kind != schema.KindNumber && len(p.deny.prefixes) > 0 && p.deniesAsNumber(d.User) {
 		return false
 	}
 	if !p.limited {
@@ -66,6 +67,44 @@ func (p *policy) allows(d *schema.Destination) bool {
 	}
 	return p.allow.match(d)
 }
+
+// deniesAsNumber reports whether a SIP user or a login, dialled over a trunk, would call a denied number,
+// however it is spelled: with visual separators (RFC 3966, section 5.1.1), with what ends dialling or begins
+// a feature code behind it, with one of the usual international prefixes before it, with digits too many.
+func (p *policy) deniesAsNumber(user string) bool {
+	if p.deny.matchNumber(p.number(user)) {
+		return true
+	}
+	var buf [64]byte
+	digits := buf[:0]
+	for i := 0; i < len(user) && len(digits) < len(buf); i++ {
+		switch c := user[i]; {
+		case c >= '0' && c <= '9':
+			digits = append(digits, c)
+		case c == '+' || c == '-' || c == '.' || c == '_':
+		case len(digits) == 0 && (c == '*' || c == '#'): // before the number
+		case c == '*' || c == '#':
+			i = len(user)
+		default:
+			return false // a name
+		}
+	}
+	if len(digits) < minNumber {
+		return false // an extension
+	}
+	if p.deny.matchNumber(p.number(string(digits))) { // a national one
+		return true
+	}
+	for _, prefix := range [...]string{"", "00", "0011", "011", "810"} {
+		if rest, ok := bytes.CutPrefix(digits, []byte(prefix)); ok && p.deny.matchNumber(string(rest)) {
+			return true
+		}
+	}
+	return false
+}
+
+// minNumber is the length of the shortest number that a trunk would take for an international one.
+const minNumber = 7
 
 func (r *rules) match(d *schema.Destination) bool {
 	switch d.Kind {
@@ -130,9 +169,10 @@ func (p *policy) number(text string) string {
 	return ""
 }
 
-// check keeps, in place and in order, the destinations that may be dialled; what it drops is named
+// check keeps, in place and in order, the destinations that may be dialled, and that a PBX of the dialect can be
+// told of; what it drops is named
 // in warnings. It refuses an answer of which nothing is left, or too much.
-func (p *policy) check(list []schema.Destination, callee string, warnings *[]string) ([]schema.Destination, schema.Reason, string) {
+func (p *policy) check(list []schema.Destination, callee, dialect string, warnings *[]string) ([]schema.Destination, schema.Reason, string) {
 	kept, loops, forbidden := list[:0], 0, 0
 	called := p.number(callee)
 	for i := range list {
@@ -144,6 +184,9 @@ func (p *policy) check(list []schema.Destination, callee string, warnings *[]str
 		case !p.allows(&d):
 			forbidden++
 			warn(warnings, d, "not allowed by the project's destinations")
+		case dialect == "asterisk" && d.Kind == schema.KindSIP && d.Host[0] == '[':
+			forbidden++
+			warn(warnings, d, "Asterisk's HASH() can't hold the brackets of an IPv6 address")
 		case contains(kept, &d):
 			warn(warnings, d, "it stands in the answer twice")
 		case len(kept) == p.max:

@@ -20,8 +20,12 @@ func TestWhatTheOwnerDeniesIsDeniedInEverySpelling(t *testing.T) {
 
 		"380900111222": false, "+380900111222": false, "0900111222": false, "00380900111222": false,
 		"sip:380900111222@pbx.example": false, "sip/380900111222@pbx.example": false, "sip:+380900111222@pbx.example": false,
-		"sip:00380900111222@pbx.example": false,
-		"sip:evil@pbx.example":           false, "sip:EVIL@pbx.example": false, "sip/Evil@pbx.example": false,
+		"sip:00380900111222@pbx.example": false, "sip/380-900-1112222@pbx.example": false, "sip:380900111222#@pbx.example": false,
+		"sip:380900111222*1@pbx.example": false, "sip:+380.900.111.222@pbx.example": false, "sip:011380900111222@pbx.example": false,
+		"sip:0011380900111222@pbx.example": false, "sip:810380900111222@pbx.example": false, "sip:*380900111222@pbx.example": false,
+		"sip:380900111222333444@pbx.example": false, "00380900111222333": false,
+		"380900111222333444": false, "380-900-111222": false, "sip:380441111111#@pbx.example": true, "sip:a380900111222@pbx.example": true,
+		"sip:evil@pbx.example": false, "sip:EVIL@pbx.example": false, "sip/Evil@pbx.example": false,
 		"sip:anna@bad.example": false, "sip:anna@BAD.Example:5070": false, "sip/anna@Bad.example": false,
 		"sip:anna@192.0.2.1": false, "sip:anna@192.0.2.1:5070": false, "sip:anna@[::ffff:192.0.2.1]": false,
 		"sip:anna@[2001:db8::1]": false, "sip:anna@[2001:DB8:0:0:0:0:0:1]": false, "sip:anna@[2001:db8::0.0.0.1]:5070": false,
@@ -37,6 +41,24 @@ func TestWhatTheOwnerDeniesIsDeniedInEverySpelling(t *testing.T) {
 		if got := p.allows(&d); got != want {
 			t.Errorf("%s (%+v): allowed %v, want %v", text, d, got, want)
 		}
+	}
+}
+
+func TestAnAddressThatThePBXCannotBeToldOfLeavesTheFallback(t *testing.T) {
+	check := func(dialect string) (kept int, reason schema.Reason, warnings []string) {
+		p := newPolicy(&schema.Destinations{Allow: []string{"sip:*@*"}, Max: 10})
+		d, err := schema.ParseDestination("sip:ops@[2001:db8::1]", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, reason, _ := p.check([]schema.Destination{d}, "380442223344", dialect, &warnings)
+		return len(left), reason, warnings
+	}
+	if kept, reason, warnings := check("asterisk"); kept != 0 || reason != schema.ReasonForbiddenDestination || len(warnings) != 1 {
+		t.Errorf("Asterisk: %d kept, %s, %q", kept, reason, warnings)
+	}
+	if kept, reason, _ := check("freeswitch"); kept != 1 || reason != schema.ReasonOK {
+		t.Errorf("FreeSWITCH: %d kept, %s", kept, reason)
 	}
 }
 

@@ -39,7 +39,7 @@ func checking(t testing.TB, p *project) func() {
 	list, warnings := make([]schema.Destination, 2), []string(nil)
 	return func() {
 		copy(list, two)
-		if kept, reason, _ := p.policy.check(list, "380442223344", &warnings); reason != schema.ReasonOK || len(kept) != 2 {
+		if kept, reason, _ := p.policy.check(list, "380442223344", "json", &warnings); reason != schema.ReasonOK || len(kept) != 2 {
 			t.Fatal(reason, warnings)
 		}
 	}
