@@ -170,11 +170,11 @@ func TestAsteriskReadsWhatWasWrong(t *testing.T) {
 		"callee=1":             {"unknown_number", "callee", "nobody s number"},
 		"caller=1":             {"bad_request", "callee", "missing"},
 		"callee=1&budget_ms=x": {"bad_request", "budget_ms", "want a whole number"},
-		"callee=1&%22(%5B=" + strings.Repeat("x", 5000): {"bad_request", "   ", "a value of 5000 bytes"},
+		"callee=1&%22(%5B" + strings.Repeat("x", 200) + "=1": {"bad_request", "   x", "a parameter s name of 203 bytes"},
 	} {
 		status, body := p.ask("/v1/route/asterisk", query, "")
 		got := hashcompat(body)
-		if status < 400 || got["status"] != "error" || got["code"] != want[0] || got["field"] != want[1] || !strings.HasPrefix(got["message"], want[2]) {
+		if status < 400 || got["status"] != "error" || got["code"] != want[0] || !strings.HasPrefix(got["field"], want[1]) || !strings.HasPrefix(got["message"], want[2]) {
 			t.Errorf("%.40s: %d %q; want %q", query, status, got, want)
 		}
 		for _, key := range []string{"source", "reason", "dst", "dial", "timeout", "schema", "next", "decision_id"} {

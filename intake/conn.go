@@ -139,6 +139,7 @@ type conn struct {
 	readBy, writeBy time.Time // the deadlines that are set
 	wrote           time.Time // when the last answer began to leave
 	timed           bool      // readBy is that of the request under way
+	heard           bool      // something has been read
 
 	mu   sync.Mutex // guards busy, and keeps endIfIdle from cutting off a request that has begun
 	busy bool       // written by the goroutine that serves c
@@ -160,7 +161,9 @@ func (c *conn) Read(b []byte) (int, error) {
 	if !c.timed {
 		c.readNext()
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	c.heard = c.heard || n > 0
+	return n, err
 }
 
 func (c *conn) readNext() {
@@ -183,7 +186,13 @@ func (c *conn) readUntil(t time.Time) {
 }
 
 // Write writes an answer, for which the client has patience to take it, and no more than twice that.
+//
+// Who has asked nothing is told nothing: an answer to a connection that was only opened would lie there for
+// the question that comes next, and be taken for its answer.
 func (c *conn) Write(b []byte) (int, error) {
+	if !c.heard {
+		return len(b), nil
+	}
 	c.wrote = time.Now()
 	if c.writeBy.Sub(c.wrote) < c.all.patience {
 		c.writeBy = c.wrote.Add(2 * c.all.patience)

@@ -293,3 +293,11 @@ func TestServeAfterShutdownClosesItsListener(t *testing.T) {
 		t.Errorf("the listener: %v; want it closed", err)
 	}
 }
+
+func TestAConnectionOnWhichNothingWasAskedIsClosedWithoutAWord(t *testing.T) {
+	s := start(t, func(o *Options) { o.Settings.ReadTimeout = 100 * time.Millisecond })
+	said, err := io.ReadAll(s.dial(t))
+	if err != nil || len(said) != 0 {
+		t.Errorf("got %q, %v; want an end of file alone", said, err)
+	}
+}

@@ -226,8 +226,6 @@ func TestFreeSWITCHDoesTheSteps(t *testing.T) {
 		{"rings one after the other", []schema.DecidedStep{order}, []string{"ring user/ivan until 21, else on", "ring user/olha until 21, else on", "hangup USER_BUSY"}},
 		{"forgets the music of the step before", []schema.DecidedStep{music, ring("olha")},
 			[]string{"ring user/ivan until 21, hearing local_stream://jazz, announcing vip call.wav, else on", "ring user/olha until 21, else on", "hangup USER_BUSY"}},
-		{"leaves out what would make the document vanish", []schema.DecidedStep{ring("X-Pre-Process", "olha")}, []string{"ring user/olha until 21"}},
-		{"falls through where nothing is left", []schema.DecidedStep{ring("X-Pre-Process")}, nil},
 		{"falls through where no text is left", []schema.DecidedStep{{Voicemail: "${}"}, {Playback: "x-pre-${}process"}}, nil},
 		{"falls through where there is no box", []schema.DecidedStep{{Voicemail: "@pbx.example"}}, nil},
 		{"falls through without a step", nil, nil},

@@ -175,6 +175,9 @@ func (r *reference) json(t *testing.T, body []byte, rpc bool) {
 }
 
 func (r *reference) set(name, value string) {
+	if len(value) > maxValue && !decisive([]byte(name)) {
+		return
+	}
 	switch name {
 	case "", "explain", "format":
 	case "project":

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"time"
 	"unicode"
@@ -36,6 +37,8 @@ type asked struct {
 	event, cdr bool
 	// publicURL is the setting of that name.
 	publicURL string
+	// dropped are what was left out, in words.
+	dropped []string
 }
 
 // What a question may hold. Beyond these it is refused, with the parameter's name.
@@ -124,8 +127,11 @@ func (q *question) set(name, value []byte) *fault {
 		return nil
 	case len(name) > maxName:
 		return badField(string(name[:maxName])+"…", "a parameter's name of "+strconv.Itoa(len(name))+" bytes; want at most "+strconv.Itoa(maxName))
-	case len(value) > maxValue:
+	case len(value) > maxValue && decisive(name):
 		return badField(string(name), "a value of "+strconv.Itoa(len(value))+" bytes; want at most "+strconv.Itoa(maxValue))
+	case len(value) > maxValue:
+		q.drop(name, len(value))
+		return nil
 	}
 	switch string(name) {
 	case "project":
@@ -147,6 +153,26 @@ func (q *question) set(name, value []byte) *fault {
 	}
 	return nil
 }
+
+// decisive reports whether a call cannot be decided on without the parameter. The others, a page's address
+// for example, are worth no call.
+func decisive(name []byte) bool {
+	switch string(name) {
+	case "callee", "caller", "callid", "project", "hook", "schema", "cursor", "format", "budget_ms":
+		return true
+	}
+	return false
+}
+
+// drop leaves a parameter of so many bytes out, and has the answer say so.
+func (q *question) drop(name []byte, size int) {
+	if len(q.dropped) < maxDropped {
+		q.dropped = append(q.dropped, fmt.Sprintf("%s left out: %d bytes; want at most %d", name, size, maxValue))
+	}
+}
+
+// maxDropped bounds what an answer says of parameters that were left out.
+const maxDropped = 5
 
 func (q *question) setFormat(name []byte) (f *fault) {
 	if q.fixed || len(name) == 0 {

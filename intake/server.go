@@ -363,6 +363,7 @@ func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat, query []
 	q.call.Deadline = q.call.At.Add(patience(now.budget, q.budget))
 	q.call.Explain = s.watching != nil && s.watching(&q.call)
 	s.decide.Decide(&q.call, &q.decision)
+	q.decision.Warnings = append(q.decision.Warnings, q.dropped...)
 	if q.decision.NotFound {
 		return notFound()
 	}

@@ -322,6 +322,20 @@ func TestFaultySettingsAreRefusedAndChangeNothing(t *testing.T) {
 	}
 }
 
+func TestAValueTooLargeForAParameterCostsNoCall(t *testing.T) {
+	s := start(t, func(*Options) {})
+	long := strings.Repeat("x", maxValue+1)
+	for what, c := range map[string][3]string{
+		"a form": {"POST", "callee=1&landing=" + long, "Content-Type: application/x-www-form-urlencoded"},
+		"JSON":   {"POST", `{"callee":"1","landing":"` + long + `"}`, ""},
+	} {
+		answer, body := s.do(t, c[0], "/v1/route", c[1], c[2])
+		if answer.StatusCode != 200 || !strings.Contains(body, `"warnings":["landing left out: 4097 bytes; want at most 4096"]`) {
+			t.Errorf("%s: %d %s", what, answer.StatusCode, body)
+		}
+	}
+}
+
 func TestWhatIsTooLargeIsRefusedReadably(t *testing.T) {
 	s := start(t, func(o *Options) { o.Settings.MaxBody, o.Settings.MaxHeader = 10_000, 4096 })
 	long := strings.Repeat("x", 5000)
@@ -333,8 +347,8 @@ func TestWhatIsTooLargeIsRefusedReadably(t *testing.T) {
 		{"a body", "POST", "/v1/route", "callee=1&note=" + strings.Repeat("x", 400_000), "", 413, "too_large", ""},
 		{"a header", "GET", "/v1/route?callee=1", "", "X-Note: " + long, 431, "header_too_large", ""},
 		{"a query", "GET", "/v1/route?callee=1&note=" + long, "", "", 431, "header_too_large", ""},
-		{"a value", "POST", "/v1/route", "callee=1&note=" + long, "Content-Type: application/x-www-form-urlencoded", 400, "bad_request", "note"},
-		{"a value in JSON", "POST", "/v1/route", `{"callee":"1","landing":"` + long + `"}`, "", 400, "bad_request", "landing"},
+		{"a value", "POST", "/v1/route", "callee=1&callid=" + long, "Content-Type: application/x-www-form-urlencoded", 400, "bad_request", "callid"},
+		{"a value in JSON", "POST", "/v1/route", `{"callee":"1","caller":"` + long + `"}`, "", 400, "bad_request", "caller"},
 		{"a callee", "GET", "/v1/route?callee=" + long[:65], "", "", 400, "bad_request", "callee"},
 	} {
 		answer, body := s.do(t, c.method, c.path, c.body, c.header)
