@@ -146,6 +146,10 @@ func TestAnOperatorWatchesACallAndMendsItsHook(t *testing.T) {
 	b.open("/p/1001/hooks/crm")
 	b.fill("#f-url", c.URL+"/route")
 	b.press(".submit .primary")
+	b.sees("#f-headers-error", "the secret itself") // which goes nowhere else unasked
+	b.unfold()
+	b.fill("#f-headers", "X-Api-Key: the-secret-of-the-header")
+	b.press(".submit .primary")
 	b.sees(".note.good", "Saved")
 	b.open("/try?callee=380442223344&caller=380501112233")
 	b.press(".submit .primary")
