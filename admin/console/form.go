@@ -305,7 +305,11 @@ func (v *visit) step(at string) map[string]any {
 		return step
 	}
 	// Destinations stand one a line, or with commas between them, as in an answer.
-	step["dial"] = lines(strings.ReplaceAll(value, ",", "\n"))
+	list := lines(strings.ReplaceAll(value, ",", "\n"))
+	if len(list) == 0 {
+		list = []string{""} // so that the fault is that a destination is missing, and not that the step is none
+	}
+	step["dial"] = list
 	for _, key := range []string{"strategy", "timeout", "moh", "announce"} {
 		if text := strings.TrimSpace(v.form(at + key)); text != "" {
 			step[key] = text

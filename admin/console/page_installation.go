@@ -1,8 +1,10 @@
 package console
 
 import (
+	"maps"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -30,9 +32,40 @@ func (v *visit) projectsPage(status int, wrong map[string][]string, sent object)
 	}})
 }
 
-// newProject is the form of a project's making.
+// newProject is the form of a project's making. A project needs a default scheme, and nobody has one before
+// there is a project: so the form asks what it shall ring.
 func newProject() []section {
-	return []section{{Name: "what", Fields: []field{{Path: "id", As: asText, Needed: true}, {Path: "name", As: asText}}}}
+	return []section{{Name: "what", Fields: []field{
+		{Path: "id", As: asText, Needed: true}, {Path: "name", As: asText}, {Path: "fallback", As: asLines},
+	}}}
+}
+
+// fallbackScheme is the id and the name of the default scheme that a new project is given.
+const fallbackScheme = "default"
+
+// withFallback returns a new project as the API takes it, its default scheme made of what the form asked for.
+func withFallback(form object) object {
+	o := maps.Clone(form)
+	delete(o, "fallback")
+	if list, _ := form["fallback"].([]string); len(list) > 0 {
+		o["default_schema"] = fallbackScheme
+		o["schemas"] = []any{map[string]any{
+			"id": fallbackScheme, "name": fallbackScheme, "steps": []any{map[string]any{"dial": list}},
+		}}
+	}
+	return o
+}
+
+// ofFallback turns the faults of a default scheme into those of the field that it was made of.
+func ofFallback(wrong map[string][]string) map[string][]string {
+	all := map[string][]string{}
+	for at, faults := range wrong {
+		if at == "default_schema" || strings.HasPrefix(at, "schemas") {
+			at = "fallback"
+		}
+		all[at] = append(all[at], faults...)
+	}
+	return all
 }
 
 // projectSections is the form of a project's own settings, its lists left out.
@@ -57,9 +90,9 @@ func projectSections() []section {
 func (v *visit) createProject() error {
 	o := object{}
 	v.take(newProject(), o, true)
-	_, err := v.ask(ask{method: "POST", path: "/projects", body: o})
+	_, err := v.ask(ask{method: "POST", path: "/projects", body: withFallback(o)})
 	if wrong := wrongFields(err); wrong != nil {
-		return v.projectsPage(fasthttp.StatusUnprocessableEntity, wrong, o)
+		return v.projectsPage(fasthttp.StatusUnprocessableEntity, ofFallback(wrong), o)
 	}
 	if err != nil {
 		return err

@@ -63,3 +63,19 @@ func TestAProjectThatIsGoneIsNotTurnedToAgain(t *testing.T) {
 		t.Errorf("asked for by its name: found %d; want 404", a.status)
 	}
 }
+
+func TestAProjectIsMadeWithWhatItRingsWhenAllElseFails(t *testing.T) {
+	h := newHouse(t)
+	v := h.signIn(opsToken)
+	a := v.post("/projects", url.Values{"id": {"third"}, "name": {"Third"}, "fallback": {"380440000001\nnowhere at all"}})
+	if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "nowhere at all") || !strings.Contains(a.body, `value="third"`) {
+		t.Errorf("with a destination that is none: %d; want 422 and the form as it was\n%s", a.status, a.body)
+	}
+	if a = v.post("/projects", url.Values{"id": {"third"}, "fallback": {"380440000001\n380440000002"}}); a.status != http.StatusSeeOther {
+		t.Fatalf("made: %d %s", a.status, a.body)
+	}
+	_, project := h.api("GET", "/projects/third", "")
+	if !strings.Contains(project, `"default_schema":"default"`) || !strings.Contains(project, `"dial":["380440000001","380440000002"]`) {
+		t.Errorf("the project is %s", project)
+	}
+}
