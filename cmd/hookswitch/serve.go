@@ -85,10 +85,13 @@ func (s *service) countReloads(reg prometheus.Registerer) {
 func (s *service) reload(name, cause string) {
 	began := time.Now()
 	s.readings++
-	cfg, err := loadAgain(name, s.readings)
-	if err == nil {
-		err = s.control.SetFile(cfg)
-	}
+	var cfg *schema.Config
+	var err error
+	aside(func() {
+		if cfg, err = loadAgain(name, s.readings); err == nil {
+			err = s.control.SetFile(cfg)
+		}
+	})
 	if err != nil {
 		s.reloads.WithLabelValues("refused").Inc()
 		s.current.Set(0)
