@@ -111,7 +111,7 @@ func (b *bed) buildWithDoor() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	source, overlay, binary := filepath.Join(b.out, "door.go"), filepath.Join(b.out, "overlay.json"), filepath.Join(b.out, "hookswitch-profile")
+	source, overlay, binary := filepath.Join(b.out, "door.go.txt"), filepath.Join(b.out, "overlay.json"), filepath.Join(b.out, "hookswitch-profile")
 	if err := os.WriteFile(source, door, 0o644); err != nil {
 		return "", err
 	}
