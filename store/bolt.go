@@ -55,9 +55,13 @@ func createBuckets(tx *bbolt.Tx) error {
 
 const (
 	maxBatch = 512 // writes that share one flush
-	// pace is how long there is from flush to flush while writers crowd, so that more of them share one:
-	// each takes the disk, and a processor, about as long whatever is in it.
+	// While writers crowd there is some time between flushes, so that more of them share one, which takes the
+	// disk, and a processor, about as long whatever is in it: from the beginning of one to that of the next pace
+	// at least, and for as long as restful flushes after its end, up to maxRest. So writing takes no more than
+	// a quarter of either from the calls that are decided meanwhile.
 	pace       = 4 * time.Millisecond
+	restful    = 3
+	maxRest    = 40 * time.Millisecond
 	sweepEvery = time.Second // how often expired values are looked for
 	maxSweep   = 5000        // how many one sweep removes
 	// mapped is address space, not memory: a file that outgrows it is mapped anew, for which a write
@@ -201,23 +205,29 @@ func (b *Bolt) write() {
 	defer close(b.done)
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var began time.Time // the last flush
-	var shared int      // how many writes it had
+	var next time.Time // when the next flush may begin
+	var shared int     // how many writes the last one had
 	for {
 		select {
 		case w := <-b.writes:
 			if shared > 1 {
-				time.Sleep(time.Until(began.Add(pace)))
+				time.Sleep(time.Until(next))
 			}
 			batch := b.gather(w)
-			began, shared = time.Now(), len(batch)
+			began := time.Now()
 			b.commit(batch)
+			shared, next = len(batch), began.Add(interval(time.Since(began)))
 		case <-tick.C:
 			b.sweep()
 		case <-b.quit:
 			return
 		}
 	}
+}
+
+// interval is the least time from the beginning of a flush that took so long to that of the next.
+func interval(took time.Duration) time.Duration {
+	return max(pace, took+min(restful*took, maxRest))
 }
 
 // gather returns first and all that wait to be written by now.
