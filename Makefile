@@ -31,7 +31,7 @@ lint: ## formatting, vet, module files, staticcheck, known vulnerabilities
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	scripts/vuln
 
-test: setup ## all tests, race detector on, end-to-end included; under 10 minutes
+test: setup ## all tests, race detector on, end-to-end included; 10 minutes, more on a new machine
 	$(GO) test -run 'Alloc' ./... # what the race detector's own allocations would hide
 	$(GO) test -race -timeout 15m ./...
 
