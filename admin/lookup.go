@@ -44,15 +44,19 @@ func behind(err error) error {
 	return f
 }
 
-// lookup returns a project as it is to be shown and changed, nil for none: as the store has it, be that
-// in use or not. What can't be read shows the form that is in use, or next to nothing; it can be deleted.
+// lookup returns a project as it is to be shown and changed, nil for none.
 func (r *request) lookup(id string) *schema.Project {
-	var inUse *schema.Project
 	for _, p := range r.config.Projects {
 		if p.ID == id {
-			inUse = p
+			return r.asStored(id, p)
 		}
 	}
+	return r.asStored(id, nil)
+}
+
+// asStored returns a project as the store has it, be that in use or not; inUse is its form that is, nil for
+// none. What can't be read shows that form, or next to nothing; it can be deleted.
+func (r *request) asStored(id string, inUse *schema.Project) *schema.Project {
 	f := r.refusedOf(id)
 	switch {
 	case f == nil:
@@ -92,11 +96,11 @@ func (r *request) projects() []*schema.Project {
 	there := make(map[string]bool, len(r.config.Projects))
 	for _, p := range r.config.Projects {
 		there[p.ID] = true
-		list = append(list, r.lookup(p.ID))
+		list = append(list, r.asStored(p.ID, p))
 	}
 	for i := range r.refused {
 		if id := r.refused[i].ID; !there[id] {
-			list = append(list, r.lookup(id))
+			list = append(list, r.asStored(id, nil))
 		}
 	}
 	return list
