@@ -8,7 +8,8 @@ import (
 
 // aside runs f, which computes for long, on a thread of its own that goes after all others, and waits for it.
 // Go's scheduler knows no such order: on one processor, calls waited for as long as a large configuration took
-// to read. So f gets a processor more, and the kernel keeps the order.
+// to read, but for the pauses of schema.Pace, of which the YAML reader knows nothing. So f gets a processor
+// more, and the kernel keeps the order.
 func aside(f func()) {
 	done := make(chan struct{})
 	go func() {
