@@ -29,9 +29,10 @@ var arrows = map[string][]string{
 	"control":        {"schema", "store"},
 	"admin":          {"schema", "store", "control"},
 	"cmd/hookswitch": {"schema", "router", "intake", "hookclient", "store", "history", "notify", "control", "admin", "bench/hooksim"},
-	"bench":          {"bench/hooksim"},
+	"bench":          {"bench/hooksim", "bench/load"},
 	"bench/hooksim":  {},
-	"e2e":            {"schema", "bench/hooksim"},
+	"bench/load":     {},
+	"e2e":            {"schema", "bench/hooksim", "bench/load"},
 }
 
 // simulator may be imported by every room's tests.

@@ -42,7 +42,8 @@ type eventRig struct {
 	received map[string][]time.Duration // calls, and how long after its event was due each delivery came
 }
 
-func newEventRig(t *testing.T, saysGone bool) *eventRig {
+// newEventRig makes one whose lookups ask the webhook at hook.
+func newEventRig(t *testing.T, saysGone bool, hook string) *eventRig {
 	r := &eventRig{t: t, accepted: map[string]bool{}, received: map[string][]time.Duration{}}
 	serve := func(o hooksim.Options) string {
 		o.Listen = "127.0.0.1:0"
@@ -57,7 +58,6 @@ func newEventRig(t *testing.T, saysGone bool) *eventRig {
 	healthy := serve(hooksim.Options{OnAnswer: r.receive})
 	hangs := serve(hooksim.Options{HangRate: 1})
 	fails := serve(hooksim.Options{FailRate: 0.5, OnAnswer: r.receive})
-	decides := serve(hooksim.Options{})
 	gone := serve(hooksim.Options{FailRate: 1, FailStatus: http.StatusGone, OnAnswer: r.receive})
 	if !saysGone {
 		gone = nowhere(t)
@@ -88,7 +88,7 @@ projects:
       - {id: "100", steps: [{hook: crm}]}
     hooks: [{id: crm, url: %q}]
     webhooks:
-%s`, decides, webhooks.String())
+%s`, hook, webhooks.String())
 	return r
 }
 
@@ -249,16 +249,6 @@ func (s *service) held() (n float64) {
 	return n
 }
 
-// lateness is how late the caller itself was, in a series.
-func lateness(outcomes []outcome) latencies {
-	l := make(latencies, len(outcomes))
-	for i := range outcomes {
-		l[i] = outcomes[i].late
-	}
-	slices.Sort(l)
-	return l
-}
-
 // cpu is the processor time that the service has used, to a hundredth of a second.
 func (s *service) cpu() time.Duration {
 	s.t.Helper()
@@ -327,7 +317,7 @@ func TestNoAcceptedEventIsLostHoweverOftenTheProcessIsKilled(t *testing.T) {
 		{"on a Redis that three share", 3, func(t *testing.T) string { _, at := startLinkRedis(t); return at }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := newEventRig(t, tc.instances > 1)
+			r := newEventRig(t, tc.instances > 1, nowhere(t))
 			f := startFleet(t, tc.instances, "store: "+tc.store(t)+r.config)
 			var stopped atomic.Bool
 			var driving sync.WaitGroup
@@ -362,51 +352,53 @@ func TestEventsAtFullRateBesideDecisions(t *testing.T) {
 	if full {
 		events, rate, by = 100_000, 2000, 20*time.Second
 	}
-	const decisions = 500.0 // a second
-	r := newEventRig(t, true)
+	pbx := startAsker(t)
+	r := newEventRig(t, true, pbx.hook)
 	s := start(t, "store: bolt:"+filepath.Join(t.TempDir(), "hookswitch.db")+r.config)
-	ask := func(i int) url.Values {
-		return url.Values{"caller": {"380501112233"}, "callee": {"380442223344"}, "callid": {fmt.Sprint("lookup-", i, "-", time.Now().UnixNano())}}
+	lookups := asking{
+		Address: strings.TrimPrefix(s.URL, "http://"), Target: "/v1/route?caller=380501112233&callee=380442223344&callid={{callid}}",
+		Want: `"source":"hook"`, Rate: 500,
 	}
-	before := latenciesOf(s.openLoop(int(decisions*by.Seconds()), decisions, ask))
+	ask := func(d time.Duration) asked {
+		lookups.For = d
+		return pbx.ask(lookups)
+	}
+	ask(time.Second) // connections are opened
+	before := ask(by)
 	var stopped atomic.Bool
 	var driving sync.WaitGroup
 	idle := s.cpu()
 	driving.Go(func() { r.drive(events, rate, func() []string { return []string{s.URL} }, &stopped) })
-	beside := s.openLoop(int(decisions*float64(events)/rate), decisions, ask)
+	beside := ask(time.Duration(float64(events) / rate * float64(time.Second)))
 	driving.Wait()
 	spent := s.cpu() - idle
-	after := latenciesOf(s.openLoop(int(decisions*by.Seconds()), decisions, ask))
+	after := ask(by)
 	c := r.settle(3 * time.Minute)
-	bad := 0
-	for i := range beside {
-		if o := &beside[i]; o.err != nil || o.status != 200 || o.Source != "hook" {
-			if bad++; bad == 1 {
-				t.Errorf("decision %d: got %+v", i, o)
-			}
-		}
+	if beside.Answered != beside.Offered {
+		t.Errorf("%d of %d decisions beside events were not the hook's: %s", beside.Offered-beside.Answered, beside.Offered, beside.Worst)
 	}
-	t.Logf("%d of %d decisions beside events were not the hook's", bad, len(beside))
 	if c.accepted != events {
 		t.Errorf("%d events were accepted; want all %d", c.accepted, events)
 	}
-	during, alone := latenciesOf(beside), slices.Concat(before, after)
-	slices.Sort(alone)
+	alone := before.with(after)
+	slower := p99(beside.lookups()) / p99(alone.lookups())
 	if full {
 		c.meets(t)
-		if got := float64(during.at(990)) / float64(alone.at(990)); got > maxSlower {
-			t.Errorf("the p99 of decisions beside events is %.2f times that alone; want %.1f times at most", got, maxSlower)
+		if slower > maxSlower {
+			t.Errorf("the p99 of decisions beside events is %.2f times that alone; want %.1f times at most", slower, maxSlower)
 		}
 	}
 	t.Logf("%d events at %.0f/s: %s", events, rate, c)
 	t.Logf("ms                              p50       p99     p99.9       max")
 	t.Logf("delay to healthy endpoints %s", c.delays)
-	t.Logf("decisions alone, before    %s", before)
-	t.Logf("decisions beside events    %s", during)
-	t.Logf("decisions alone, after     %s", after)
-	t.Logf("the caller's own lateness  %s", lateness(beside))
+	t.Logf("decisions alone           %s", line(alone.lookups()))
+	t.Logf("decisions beside events   %s", line(beside.lookups()))
+	t.Logf("the hook itself, alone    %s", line(alone.direct()))
+	t.Logf("the hook, beside events   %s", line(beside.direct()))
+	t.Logf("the caller itself was late by %.2f ms at most", milliseconds(beside.HeldUp))
 	t.Logf("CPU of the service: %.0f us for each event, with the decisions beside it", 1000*milliseconds(spent)/float64(events))
-	t.Logf("p99 of decisions beside events: %.2f times that alone; the service: %s", float64(during.at(990))/float64(alone.at(990)), s.footprint())
+	t.Logf("p99 of decisions beside events: %.2f times that alone; of the hook, which the service has no part in: %.2f times; the service: %s",
+		slower, p99(beside.direct())/p99(alone.direct()), s.footprint())
 	waitFor(t, 30*time.Second, "the endpoint that says 410 is disabled", func() bool {
 		return s.metric(`hookswitch_webhook_disabled{project="1001",webhook="11"}`) == 1
 	})

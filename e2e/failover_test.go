@@ -69,7 +69,7 @@ func TestNoAcceptedEventIsLostWhenRedisFailsOver(t *testing.T) {
 	if full {
 		rate, after = 1000, 15*time.Second
 	}
-	r := newEventRig(t, true)
+	r := newEventRig(t, true, nowhere(t))
 	master, at := startFailover(t)
 	f := startFleet(t, 2, "store: "+at+r.config)
 	var stopped atomic.Bool

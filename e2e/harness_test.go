@@ -27,6 +27,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(askerRole) != "" {
+		if err := runAsker(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	dir, err := os.MkdirTemp("", "hookswitch-e2e-")
 	if err != nil {
 		panic(err)

@@ -78,6 +78,16 @@ func worstLateness(outcomes []outcome) float64 {
 	return milliseconds(worst)
 }
 
+// lateness is how late the caller itself was, in a series.
+func lateness(outcomes []outcome) latencies {
+	l := make(latencies, len(outcomes))
+	for i := range outcomes {
+		l[i] = outcomes[i].late
+	}
+	slices.Sort(l)
+	return l
+}
+
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // String is p50, p99, p99.9 and the maximum in milliseconds, in columns.

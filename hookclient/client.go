@@ -44,6 +44,7 @@ type target struct {
 	dialer    *dialer
 	secured   *tls.Config // for https, here or behind a redirect
 	maxAnswer int         // bytes of a body as sent
+	patient   bool        // no call waits for the answer
 	label     string      // the URL without its query and userinfo, for logs
 }
 

@@ -43,8 +43,10 @@ func (t *target) converse(c *conn, req *request, a *schema.Answer, now, deadline
 	if unsent != nil && !closed(unsent) {
 		return resp, unsent
 	}
-	// Others' turn: by then the answer is often there, and the read need not fail first and wait.
-	runtime.Gosched()
+	if !t.patient {
+		// Others' turn: by then the answer is often there, and the read need not fail first and wait.
+		runtime.Gosched()
+	}
 	// A server that hangs up before it has read everything may have said why.
 	resp, a.Buf, err = readResponse(c, a.Buf, t.maxAnswer)
 	resp.reusable = resp.reusable && unsent == nil && !req.closes

@@ -43,6 +43,7 @@ func (c *Client) PrepareWebhook(p *schema.Project, w *schema.Webhook) (*Webhook,
 	if err != nil {
 		return nil, renamed(err, map[string]string{"body": "template", "send": "body"}) // as requestsOf has them
 	}
+	t.patient = true
 	wh := &Webhook{target: t, decoder: newDecoder(w.MaxAnswer), short: w.TypeStyle == "short", apart: map[string]bool{}}
 	// A delivery is signed under its own id, and with the time of the attempt: see Send.
 	wh.signer, t.builder.signer = t.builder.signer, nil

@@ -93,8 +93,10 @@ const longestRetryAfter = 7 * 24 * time.Hour
 // retryAfter reads a Retry-After header (RFC 9110, 10.2.3): seconds, or a date in any of the three forms
 // of HTTP (5.6.7). What cannot be read and what is over already is 0.
 func retryAfter(text string, now time.Time) time.Duration {
-	text = strings.TrimSpace(text)
-	if text != "" && strings.Trim(text, "0123456789") == "" {
+	if text = strings.TrimSpace(text); text == "" {
+		return 0
+	}
+	if strings.Trim(text, "0123456789") == "" {
 		seconds, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || seconds > int64(longestRetryAfter/time.Second) {
 			return longestRetryAfter

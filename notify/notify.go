@@ -83,6 +83,7 @@ type Notify struct {
 	written  *logbook
 
 	emitted  chan *schema.Event // by decisions, to be accepted
+	taken    atomic.Uint64      // how many events were accepted
 	ended    atomic.Bool        // Run has: what is emitted now is lost
 	wake     chan struct{}      // there may be something to lease; capacity 1
 	finished finished
@@ -161,8 +162,14 @@ func (n *Notify) Load(cfg *schema.Config) error {
 func (n *Notify) Accept(ctx context.Context, e *schema.Event, key string) schema.Acceptance {
 	a := n.accept(ctx, e, key)
 	n.metrics.events[a].Inc()
+	if a == schema.EventAccepted {
+		n.taken.Add(1)
+	}
 	return a
 }
+
+// Accepted counts the events that were taken since the start.
+func (n *Notify) Accepted() uint64 { return n.taken.Load() }
 
 func (n *Notify) accept(ctx context.Context, e *schema.Event, key string) schema.Acceptance {
 	p := n.table.Load().projects[e.Project]

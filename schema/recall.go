@@ -45,6 +45,15 @@ var (
 	ErrTooMuch = errors.New("more than is kept of one caller")
 )
 
+// undecorated drops what people write between a number's digits, for strings.Map.
+func undecorated(r rune) rune {
+	switch r {
+	case ' ', '-', '(', ')', '.', '\u00a0':
+		return -1
+	}
+	return r
+}
+
 // CallerKey returns the one spelling under which a caller is remembered, and "" for a caller that is
 // none, withheld for example. A number is its international digits, be it written with a plus, 00,
 // blanks, brackets, dashes or dots, or as region's (ISO 3166) national number; a name that the PBX
@@ -54,7 +63,7 @@ func CallerKey(text, region string) string {
 	if len(text) > MaxDestinationLength {
 		return ""
 	}
-	plain := strings.NewReplacer(" ", "", "-", "", "(", "", ")", "", ".", "", "\u00a0", "").Replace(text)
+	plain := strings.Map(undecorated, text)
 	if plain != "" && every(plain, func(c byte) bool { return isDigit(c) || c == '+' }) {
 		text = plain
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"runtime"
 	"syscall"
 )
@@ -10,13 +9,14 @@ import (
 // Go's scheduler knows no such order: on one processor, calls waited for as long as a large configuration took
 // to read, but for the pauses of schema.Pace, of which the YAML reader knows nothing. So f gets a processor
 // more, and the kernel keeps the order.
-func aside(f func()) {
+func (p *processors) aside(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread, with its priority, ends here
 		if err := syscall.Setpriority(syscall.PRIO_PROCESS, thisThread, lastPriority); err == nil {
-			defer oneProcessorMore()()
+			p.add(1)
+			defer p.add(-1)
 		}
 		f()
 	}()
@@ -28,16 +28,3 @@ const (
 	thisThread   = 0
 	lastPriority = 19
 )
-
-// oneProcessorMore returns what takes the processor away again.
-func oneProcessorMore() (end func()) {
-	usual := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(usual + 1)
-	return func() {
-		if os.Getenv("GOMAXPROCS") == "" {
-			runtime.SetDefaultGOMAXPROCS() // which goes on following the container's limit
-			return
-		}
-		runtime.GOMAXPROCS(usual)
-	}
-}

@@ -9,7 +9,8 @@ import (
 func TestWhatIsDoneAsideGoesAfterAllOthers(t *testing.T) {
 	usual := runtime.GOMAXPROCS(0)
 	var during, nice int
-	aside(func() {
+	var p processors
+	p.aside(func() {
 		during = runtime.GOMAXPROCS(0)
 		priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, thisThread)
 		if err != nil {

@@ -87,7 +87,7 @@ func (s *service) reload(name, cause string) {
 	s.readings++
 	var cfg *schema.Config
 	var err error
-	aside(func() {
+	s.processors.aside(func() {
 		if cfg, err = loadAgain(name, s.readings); err == nil {
 			err = s.control.SetFile(cfg)
 		}

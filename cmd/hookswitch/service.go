@@ -48,6 +48,8 @@ type service struct {
 	current   prometheus.Gauge
 	ready     atomic.Bool
 
+	processors processors
+
 	end        context.CancelFunc // of what runs behind the calls
 	background sync.WaitGroup
 }
@@ -250,6 +252,7 @@ func (s *service) start() {
 		})
 	}
 	s.background.Go(func() { s.notify.Run(ctx) })
+	s.background.Go(func() { s.processors.followEvents(ctx, s.notify.Accepted) })
 }
 
 // close ends what drain has left, in the order in which the rooms need each other.
