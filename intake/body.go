@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"cmp"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -27,9 +28,6 @@ func readBody(q *question, ctx *fasthttp.RequestCtx) *fault {
 		if !q.stated && isEnvelope(body) {
 			q.format = formatJSONRPC
 			return q.readEnvelope(body)
-		}
-		if f := validJSON(body, '{'); f != nil {
-			return f
 		}
 		return q.readObject(body)
 	}
@@ -83,7 +81,7 @@ const maxNesting = 64
 func validJSON(text []byte, want byte) *fault {
 	switch {
 	case !isJSON(text):
-		return &fault{code: codeBadRequest, rpc: rpcParseError, message: "the body is not valid JSON"}
+		return noJSON()
 	case firstByte(text) != want:
 		return &fault{code: codeBadRequest, rpc: rpcInvalidRequest, message: "the body is not a single JSON object"}
 	}
@@ -106,19 +104,78 @@ func nesting(text []byte) int {
 	return deepest
 }
 
-// readObject takes the members of a valid JSON object as parameters: strings as their text, numbers
-// and booleans as they are written, objects and arrays as their JSON; null says nothing.
+func noJSON() *fault {
+	return &fault{code: codeBadRequest, rpc: rpcParseError, message: "the body is not valid JSON"}
+}
+
+// readObject takes the members of a JSON object as parameters: strings as their text, numbers and booleans
+// as they are written, objects and arrays as their JSON; null says nothing. It checks the text as it goes,
+// since every pass over a large body costs a good part of a decision.
 func (q *question) readObject(text []byte) *fault {
-	for m := firstMember(text); m.ok; m = m.next() {
-		if string(m.value) == "null" {
-			continue
+	i := skipSpace(text, 0)
+	if i >= len(text) || text[i] != '{' {
+		return validJSON(text, '{')
+	}
+	ok := true
+	for first := true; ; first = false {
+		i = skipSpace(text, i+1)
+		if first && i < len(text) && text[i] == '}' {
+			break
 		}
+		var name, value []byte
 		q.scratch = q.scratch[:0]
-		if f := q.set(q.unquoted(m.key), q.unquoted(m.value)); f != nil {
-			return f
+		if name, i, ok = q.jsonText(text, i); !ok {
+			return noJSON()
+		}
+		if i = skipSpace(text, i); i >= len(text) || text[i] != ':' {
+			return noJSON()
+		}
+		if value, i, ok = q.jsonScalar(text, skipSpace(text, i+1)); !ok {
+			return noJSON()
+		}
+		if string(value) != "null" || text[i-1] == '"' {
+			if f := q.set(name, value); f != nil {
+				return cmp.Or(validJSON(text, '{'), f) // what is no JSON is nothing else
+			}
+		}
+		if i = skipSpace(text, i); i < len(text) && text[i] == '}' {
+			break
+		}
+		if i >= len(text) || text[i] != ',' {
+			return noJSON()
 		}
 	}
+	if skipSpace(text, i+1) != len(text) {
+		return noJSON()
+	}
 	return nil
+}
+
+// jsonText returns the text of the string at t[i], where it ends, and whether it is one. The text lives until
+// scratch is emptied.
+func (q *question) jsonText(t []byte, i int) (text []byte, end int, ok bool) {
+	if i >= len(t) || t[i] != '"' {
+		return nil, i, false
+	}
+	if end = special(t, i+1); end < len(t) && t[end] == '"' {
+		return t[i+1 : end], end + 1, true
+	}
+	if end, ok = jsonString(t, i); !ok {
+		return nil, end, false
+	}
+	return q.unquoted(t[i:end]), end, true
+}
+
+// jsonScalar is jsonText of a member's value, which is as it is written where it is no string.
+func (q *question) jsonScalar(t []byte, i int) (text []byte, end int, ok bool) {
+	if i < len(t) && t[i] == '"' {
+		return q.jsonText(t, i)
+	}
+	end, ok = jsonValue(t, i, 1)
+	if !ok {
+		return nil, end, false
+	}
+	return t[i:end], end, true
 }
 
 // member is one member of a valid JSON object, key and value as they are written.

@@ -47,3 +47,31 @@ func BenchmarkIsJSON25Fields(b *testing.B) {
 		}
 	}
 }
+
+// What reads an object checks it on the way, and finds what isJSON finds.
+func FuzzObjectIsReadOnlyWhereItIsOne(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, ` { } `, `{"callee":"1"}`, `{"a":1,}`, `{"a":1 "b":2}`, `{"a"}`, `{"a":}`, `{,}`, `{"a":null,"b":"null"}`, `{"a":[1,{"b":2}]}x`,
+		`{"a":"\u00e9\n\"","é":tru}`, `{"format":"no such","a":`, `{"a":1}}`, `{"a":"` + "\x01" + `"}`, `[]`, `"a"`, ``, `{"a" : -0.5e+1 , "b" : true }`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var q question
+		got := q.readObject(text)
+		want := validJSON(text, '{')
+		switch {
+		case want == nil && got != nil && (got.rpc == rpcParseError || got.rpc == rpcInvalidRequest):
+			t.Errorf("%q: got %q; it is an object", text, got.message)
+		case want != nil && (got == nil || got.message != want.message):
+			t.Errorf("%q: got %+v; want %q", text, got, want.message)
+		}
+		if want != nil || got != nil {
+			return
+		}
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(text, &members); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	})
+}
