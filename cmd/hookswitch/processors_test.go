@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,11 +25,11 @@ func TestManyEventsBringProcessorsAndTheirLullTakesThemBack(t *testing.T) {
 	var many, few uint64 = manyEvents, manyEvents - 1
 	synctest.Test(t, func(t *testing.T) {
 		var p processors
-		var accepted uint64
+		var accepted atomic.Uint64
 		ctx, cancel := context.WithCancel(t.Context())
 		followed := make(chan struct{})
 		go func() {
-			p.followEvents(ctx, func() uint64 { return accepted })
+			p.followEvents(ctx, accepted.Load)
 			close(followed)
 		}()
 		time.Sleep(time.Millisecond) // between its looks
@@ -36,7 +37,7 @@ func TestManyEventsBringProcessorsAndTheirLullTakesThemBack(t *testing.T) {
 			events uint64
 			want   int
 		}{{few, 0}, {many, usual}, {many, usual}, {few, usual}, {many, usual}, {0, usual}} {
-			accepted += second.events
+			accepted.Add(second.events)
 			time.Sleep(time.Second)
 			synctest.Wait()
 			if got := runtime.GOMAXPROCS(0) - usual; got != second.want {
@@ -48,7 +49,7 @@ func TestManyEventsBringProcessorsAndTheirLullTakesThemBack(t *testing.T) {
 		if got := runtime.GOMAXPROCS(0); got != usual {
 			t.Errorf("after the lull: %d processors; want %d", got, usual)
 		}
-		accepted += many
+		accepted.Add(many)
 		time.Sleep(time.Second)
 		cancel()
 		<-followed
