@@ -89,6 +89,7 @@ func TestAnAskEndsByItsDeadlineAndLeavesNothing(t *testing.T) {
 func TestAWebhookThatReadsNothingHoldsACallNoLongerThanItsDeadline(t *testing.T) {
 	// More than the kernel keeps for a connection; a TLS connection then can't even say goodbye.
 	const large = 12 << 20
+	const within = 3 * time.Second // a busy machine takes one to build that
 	authority := newAuthority(t)
 	for _, tc := range []struct {
 		name, scheme string
@@ -103,9 +104,9 @@ func TestAWebhookThatReadsNothingHoldsACallNoLongerThanItsDeadline(t *testing.T)
 			call := smallCall()
 			call.SetNamed([]byte("note"), bytes.Repeat([]byte("a"), large))
 			began := time.Now()
-			a := askAbout(h, call, time.Second)
-			if took := time.Since(began); took > time.Second+patience {
-				t.Errorf("took %v; want at most 1s", took)
+			a := askAbout(h, call, within)
+			if took := time.Since(began); took > within+patience {
+				t.Errorf("took %v; want at most %v", took, within)
 			}
 			wantFailure(t, a, schema.ReasonTimeout, "no complete answer")
 		})

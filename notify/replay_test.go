@@ -162,6 +162,7 @@ func TestADeliveryOfAWebhookThatIsGoneIsReplayedWhenOneHasItsID(t *testing.T) {
 	b := start(t, openBolt(t, filepath.Join(t.TempDir(), "hookswitch.db")), nil, Options{}, webhook(7, r.URL+"/old", func(w *schema.Webhook) { w.Retry = "none" }))
 	e := b.accept("a")
 	b.delivery(e, 7, schema.DeliveryFailed)
+	eventually(t, "it has left the outbox", b.empty) // after the log has it
 	settings := *b.settings.Load()
 	must(t, b.Load(config(settings, webhook(8, r.URL+"/new"))))
 	if err := b.Replay(t.Context(), deliveryID(e.ID, 7)); !errors.Is(err, ErrNoWebhook) {
