@@ -55,9 +55,19 @@ func sleepUntil(due time.Time) {
 type latencies []time.Duration
 
 func latenciesOf(outcomes []outcome) latencies {
+	return timesOf(outcomes, func(o *outcome) time.Duration { return o.took })
+}
+
+// lateness is how late the caller itself was, in a series.
+func lateness(outcomes []outcome) latencies {
+	return timesOf(outcomes, func(o *outcome) time.Duration { return o.late })
+}
+
+// timesOf is one time of each outcome, ascending.
+func timesOf(outcomes []outcome, of func(*outcome) time.Duration) latencies {
 	l := make(latencies, len(outcomes))
 	for i := range outcomes {
-		l[i] = outcomes[i].took
+		l[i] = of(&outcomes[i])
 	}
 	slices.Sort(l)
 	return l
@@ -76,16 +86,6 @@ func worstLateness(outcomes []outcome) float64 {
 		worst = max(worst, outcomes[i].late)
 	}
 	return milliseconds(worst)
-}
-
-// lateness is how late the caller itself was, in a series.
-func lateness(outcomes []outcome) latencies {
-	l := make(latencies, len(outcomes))
-	for i := range outcomes {
-		l[i] = outcomes[i].late
-	}
-	slices.Sort(l)
-	return l
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
