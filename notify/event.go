@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -189,25 +188,24 @@ func repeated(e *schema.Event, first, mine []byte, keyed bool) schema.Acceptance
 
 // fingerprint tells events apart, whenever they came.
 func fingerprint(e *schema.Event) []byte {
-	sum := sha256.New()
-	write(sum, e.Project, e.Kind, e.Direction, e.CallID)
+	text := delimited(make([]byte, 0, 1<<10), e.Project, e.Kind, e.Direction, e.CallID)
 	for _, v := range e.Values {
-		write(sum, v.Name, v.Value)
+		text = delimited(text, v.Name, v.Value)
 	}
-	return sum.Sum(nil)[:8]
+	sum := sha256.Sum256(text)
+	return sum[:8]
 }
 
 // digest is a name of 22 characters for any texts.
 func digest(texts ...string) string {
-	sum := sha256.New()
-	write(sum, texts...)
-	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:16])
+	sum := sha256.Sum256(delimited(make([]byte, 0, 256), texts...))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// write writes texts so that none runs into the next.
-func write(w io.Writer, texts ...string) {
+// delimited appends texts to b so that none runs into the next.
+func delimited(b []byte, texts ...string) []byte {
 	for _, t := range texts {
-		w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(t)))) // a hash takes everything
-		io.WriteString(w, t)
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(t))), t...)
 	}
+	return b
 }
