@@ -3,11 +3,46 @@ package intake
 import (
 	"bytes"
 	"cmp"
+	"io"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 )
+
+// takeBody reads the request's body, of limit bytes at most, and leaves it with ctx. It takes memory for what has
+// come and not for what is announced: a header costs a stranger nothing, memory would cost everybody's calls.
+func (q *question) takeBody(ctx *fasthttp.RequestCtx, limit int) error {
+	stream, announced := ctx.RequestBodyStream(), ctx.Request.Header.ContentLength()
+	switch {
+	case stream == nil:
+		return nil
+	case announced > limit:
+		return fasthttp.ErrBodyTooLarge
+	}
+	for over := false; !over; {
+		if len(q.body) == cap(q.body) {
+			q.body = slices.Grow(q.body, max(minBody, len(q.body)))
+		}
+		n, err := stream.Read(q.body[len(q.body):cap(q.body)])
+		q.body = q.body[:len(q.body)+n]
+		switch over = err == io.EOF; {
+		case err != nil && !over:
+			return err
+		case len(q.body) > limit:
+			return fasthttp.ErrBodyTooLarge
+		}
+	}
+	if len(q.body) < announced {
+		return io.ErrUnexpectedEOF
+	}
+	ctx.Request.SetBodyRaw(q.body)
+	return nil
+}
+
+// minBody is what is set aside for a body in bytes, before more has come.
+const minBody = 2 << 10
 
 // readBody reads a POST's body, whose parameters win over the query's: a JSON object, also under a
 // form's Content-Type or none (OpenSIPS' rest_post sends it so), a JSON-RPC request where the asker

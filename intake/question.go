@@ -19,8 +19,8 @@ type question struct {
 	call     schema.Call
 	decision schema.Decision
 	asked
-	// scratch holds decoded names and values on their way into call, out the answer.
-	scratch, out []byte
+	// body is the request's; scratch holds decoded names and values on their way into call, out the answer.
+	body, scratch, out []byte
 }
 
 // asked is what a question says besides the call.
@@ -51,7 +51,7 @@ const (
 func (q *question) reset() {
 	q.call.Reset()
 	q.decision.Reset()
-	q.asked, q.scratch, q.out = asked{}, small(q.scratch), small(q.out)
+	q.asked, q.body, q.scratch, q.out = asked{}, small(q.body), small(q.scratch), small(q.out)
 }
 
 // small empties a buffer for reuse, unless one unusual request made it large.

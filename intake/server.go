@@ -131,6 +131,8 @@ func (s *Server) newFastHTTP(in schema.Intake) *fasthttp.Server {
 		// Its deadlines are conn's, which sets one only where the earlier one would be wrong; the
 		// question has a time of its own.
 		LazyRequestTime: true,
+		// The body is read by takeBody: fasthttp would set aside what a header announces.
+		StreamRequestBody: true,
 		// conns holds max_connections; this only sizes the worker pool, with room for connections
 		// that are closed and whose worker is not back yet.
 		Concurrency: 2 * in.MaxConns,
@@ -227,6 +229,11 @@ const routePath = "/v1/route"
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	q := s.questions.Get().(*question)
 	defer s.finish(ctx, q)
+	if err := q.takeBody(ctx, s.settings.Load().maxBody); err != nil {
+		ctx.SetConnectionClose()
+		s.refuseUnread(ctx, q, err)
+		return
+	}
 	s.serve(ctx, q)
 }
 
@@ -402,6 +409,11 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, q *question, f *fault) {
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	q := s.questions.Get().(*question)
 	defer s.finish(ctx, q)
+	s.refuseUnread(ctx, q, err)
+}
+
+// refuseUnread says, in the asker's dialect, why a request was not read to its end.
+func (s *Server) refuseUnread(ctx *fasthttp.RequestCtx, q *question, err error) {
 	f := faultOfRead(err)
 	path, query := target(ctx)
 	format, route := formatOfPath(path)
