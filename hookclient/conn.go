@@ -2,6 +2,7 @@ package hookclient
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -14,24 +15,37 @@ import (
 
 // exchange sends a request over a kept or a new connection of the pool and reads the answer, by the
 // deadline. The answer lies in a.Buf, behind what is there already; a.At tells when it was complete,
-// or why there is none was known. now is the time.
+// or why there is none was known. now is the time. What it returns is given to release in the end.
 func (t *target) exchange(pool *pool, req *request, a *schema.Answer, now, deadline time.Time) (resp response, err error) {
 	if !now.Before(deadline) {
 		a.At = now
 		return resp, os.ErrDeadlineExceeded
 	}
-	c, err := pool.take(now, deadline)
+	c, err := pool.take(deadline)
 	if err != nil {
 		a.At = time.Now()
 		return resp, err
 	}
 	resp, err = t.converse(c, req, a, now, deadline)
 	if a.At = time.Now(); err == nil && resp.reusable {
-		pool.put(c, a.At)
+		resp.kept = c
 	} else {
 		pool.drop(c)
 	}
 	return resp, err
+}
+
+// release gives back the connection of an answer, where there is one to be used again. Where the answer was
+// not what the request asks for, it may be another's, and its own yet to come: nobody else must get that.
+func (t *target) release(resp *response, a *schema.Answer) {
+	switch {
+	case resp.kept == nil:
+	case a.Reason == schema.ReasonBadAnswer:
+		t.pool.drop(resp.kept)
+	default:
+		t.pool.put(resp.kept, a.At)
+	}
+	resp.kept = nil
 }
 
 // converse writes req to c and reads the answer.
@@ -64,6 +78,8 @@ type conn struct {
 	look func(fd uintptr) // c.peek, bound once, so that looking allocates nothing
 	open bool             // what look found
 	used time.Time        // when the last answer was complete
+
+	surplus [1]byte // what should not be there
 
 	deadline time.Time // of the request under way
 	set      time.Time // the one that is set, of this request or of an earlier one
@@ -158,24 +174,29 @@ func (c *conn) tryRead(fd uintptr) bool {
 	return true
 }
 
-// pauseChecked is the pause after which a kept connection is looked at before it is used again.
-// Under load connections rest less, and cost nothing.
-const pauseChecked = time.Millisecond
-
-// closedByPeer reports whether the webhook's side has closed the connection since its last answer:
-// a request sent then would be lost. Nothing should wait to be read between an answer and the next
-// request: an end of file is a close, data is TLS's notice of one, or an answer that nobody asked for.
-func (c *conn) closedByPeer() bool {
+// quiet reports whether a kept connection may carry another request. Nothing should wait to be read between
+// an answer and the next request: an end of file is the other side's close, after which a request would be
+// lost; data is TLS's notice of one, or an answer that nobody asked for, which would be taken for the next
+// call's, and that one's for the call after it.
+func (c *conn) quiet() bool {
+	if c.Conn != net.Conn(c.tcp) && c.holdsMore() {
+		return false
+	}
 	// Control, not Read: the last request's deadline may have passed.
-	if err := c.raw.Control(c.look); err != nil {
+	return c.raw.Control(c.look) == nil && c.open
+}
+
+// holdsMore reports whether TLS has read more from the connection than was read from it.
+func (c *conn) holdsMore() bool {
+	if c.SetReadDeadline(time.Unix(1, 0)) != nil { // so that it looks at what it has, and nowhere else
 		return true
 	}
-	return !c.open
+	_, err := c.Conn.Read(c.surplus[:])
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (c *conn) peek(fd uintptr) {
-	var b [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	_, _, err := syscall.Recvfrom(int(fd), c.surplus[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	c.open = err == syscall.EAGAIN || err == syscall.EINTR
 }
 

@@ -24,8 +24,8 @@ var errNoFreeConns = errors.New("no connection to the webhook is free")
 func newPool(d *dialer, limit int) *pool { return &pool{dial: d.dial, limit: limit} }
 
 // take returns a connection for one request, to be given back through put or drop: one that lies
-// idle, else a new one, dialled by the deadline. now is the time.
-func (p *pool) take(now, deadline time.Time) (*conn, error) {
+// idle, else a new one, dialled by the deadline.
+func (p *pool) take(deadline time.Time) (*conn, error) {
 	for {
 		c, room := p.pop()
 		switch {
@@ -37,7 +37,7 @@ func (p *pool) take(now, deadline time.Time) (*conn, error) {
 				p.forget()
 			}
 			return c, err
-		case now.Sub(c.used) <= pauseChecked || !c.closedByPeer():
+		case c.quiet():
 			return c, nil
 		}
 		p.drop(c)

@@ -17,14 +17,14 @@ func TestThePool(t *testing.T) {
 	take := func() *conn {
 		t.Helper()
 		now := time.Now()
-		c, err := p.take(now, now.Add(patience))
+		c, err := p.take(now.Add(patience))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
 	first, second := take(), take()
-	if _, err := p.take(time.Now(), time.Now().Add(patience)); !errors.Is(err, errNoFreeConns) {
+	if _, err := p.take(time.Now().Add(patience)); !errors.Is(err, errNoFreeConns) {
 		t.Errorf("a connection too many: %v", err)
 	}
 	p.put(first, time.Now())

@@ -50,6 +50,7 @@ func (h *Hook) follow(t *target, req *request, resp response, a *schema.Answer, 
 			req.closes = true // nobody keeps what was dialled for one call
 		}
 		h.redirect(req, to, !sameOrigin(home, to))
+		t.release(&resp, a)
 		if resp, err = t.exchange(pool, req, a, time.Now(), deadline); err != nil || !redirects(resp.status) {
 			return resp, err
 		}

@@ -207,9 +207,13 @@ func onTheWire(t *testing.T, b *builder, c *schema.Call) []byte {
 	req := b.build(c, requestTime, requestID)
 	defer req.release()
 	now := time.Now()
-	if _, err := (&target{maxAnswer: 1 << 20}).exchange(pool, req, &schema.Answer{}, now, now.Add(10*time.Second)); err != nil {
+	to := &target{maxAnswer: 1 << 20, pool: pool}
+	var a schema.Answer
+	resp, err := to.exchange(pool, req, &a, now, now.Add(10*time.Second))
+	if err != nil {
 		t.Fatalf("sending: %v", err)
 	}
+	to.release(&resp, &a)
 	return <-received
 }
 

@@ -19,6 +19,8 @@ type response struct {
 	// reusable: the connection may carry another request, since the webhook keeps it open and nothing
 	// has come beyond the answer.
 	reusable bool
+	// kept is the connection, until it is given back; nil where it is not reusable.
+	kept *conn
 
 	http11, closes, chunked bool
 	length                  int // -1 where no header says

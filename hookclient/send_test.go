@@ -122,7 +122,6 @@ func TestConnectionsThatWentStale(t *testing.T) {
 	}
 	peer.hangUp(false)
 	peer.awaitClosed(t, 1)
-	rest()
 	if sent := send(w, 5*time.Second); sent.Status != 200 || peer.requests() != 3 {
 		t.Errorf("after the connection was closed: %+v, %d requests", sent, peer.requests())
 	}
