@@ -212,3 +212,34 @@ func TestSIPHeadersAreKeptAsTheyAre(t *testing.T) {
 		}
 	}
 }
+
+// Of a call's INVITE the caller's own phone decides what its headers are called and how long they are.
+func TestAParameterTooLongCostsNoCallInAnyDialect(t *testing.T) {
+	p := newPBX(t)
+	p.decision.Steps = []schema.DecidedStep{{Hangup: "busy"}}
+	name, value := strings.Repeat("n", maxName+1), strings.Repeat("v", maxValue+1)
+	for f := range formatCount {
+		path, body, contentType := "/v1/route/"+formatNames[f], name+"=1&X-long="+value+"&variable_x="+value, "application/x-www-form-urlencoded"
+		if f == formatJSONRPC {
+			body, contentType = `{"jsonrpc":"2.0","id":1,"method":"route","params":{"`+name+`":1,"X-long":"`+value+`","variable_x":"`+value+`"}}`, "application/json"
+		}
+		ctx, q := newContext("POST", "", contentType, []byte(body)), new(question)
+		setTarget(ctx, path, "callee=1")
+		p.s.serve(ctx, q)
+		want := []string{
+			name[:maxName] + "… left out: a name of 129 bytes; want at most 128",
+			"X-long left out: 4097 bytes; want at most 4096", "variable_x left out: 4097 bytes; want at most 4096",
+		}
+		if status := ctx.Response.StatusCode(); status != fasthttp.StatusOK || !slices.Equal(q.dropped, want) {
+			t.Errorf("%s: %d %s, left out %q; want %q", path, status, ctx.Response.Body(), q.dropped, want)
+		}
+	}
+	for _, path := range []string{"rustpbx", "jambonz"} {
+		ctx, q := newContext("POST", "", "application/json", []byte(`{"to":"1","`+name+`":1,"from":"`+value+`","callee":"`+value+`","sip":{"headers":{"Diversion":"`+value+`"}}}`)), new(question)
+		setTarget(ctx, "/v1/route/"+path, "")
+		p.s.serve(ctx, q)
+		if status := ctx.Response.StatusCode(); status != fasthttp.StatusOK || len(q.dropped) != 4 {
+			t.Errorf("%s: %d %s, left out %q; want the name, from, callee and diversion", path, status, ctx.Response.Body(), q.dropped)
+		}
+	}
+}

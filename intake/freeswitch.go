@@ -68,7 +68,7 @@ func (q *question) setFreeSWITCH(name, value []byte) bool {
 	if ours || !own && (len(name) == 0 || name[0] < 'A' || name[0] > 'Z') {
 		return false
 	}
-	if len(name) > maxName || len(value) > maxValue {
+	if q.tooLong(name, value) {
 		return true
 	}
 	q.call.SetChannel(name, value)

@@ -175,7 +175,7 @@ func (r *reference) json(t *testing.T, body []byte, rpc bool) {
 }
 
 func (r *reference) set(name, value string) {
-	if len(value) > maxValue && !decisive([]byte(name)) {
+	if len(name) > maxName || len(value) > maxValue && !decisive([]byte(name)) {
 		return
 	}
 	switch name {

@@ -177,9 +177,5 @@ func unprocessable(field, message string) *fault {
 }
 
 func tooLongName(name string) *fault {
-	n := maxName
-	for n > 0 && !utf8.RuneStart(name[n]) {
-		n--
-	}
-	return unprocessable(name[:n]+"…", "a name of "+strconv.Itoa(len(name))+" bytes; want at most "+strconv.Itoa(maxName))
+	return unprocessable(cutName(name), "a name of "+strconv.Itoa(len(name))+" bytes; want at most "+strconv.Itoa(maxName))
 }

@@ -41,7 +41,7 @@ type asked struct {
 	dropped []string
 }
 
-// What a question may hold. Beyond these it is refused, with the parameter's name.
+// What a question may hold. Beyond these a parameter is left out, or the question refused where it is decisive.
 const (
 	maxName   = 128 // bytes of a parameter's name
 	maxValue  = 4 << 10
@@ -125,12 +125,9 @@ func (q *question) set(name, value []byte) *fault {
 	switch {
 	case len(name) == 0:
 		return nil
-	case len(name) > maxName:
-		return badField(string(name[:maxName])+"…", "a parameter's name of "+strconv.Itoa(len(name))+" bytes; want at most "+strconv.Itoa(maxName))
 	case len(value) > maxValue && decisive(name):
 		return badField(string(name), "a value of "+strconv.Itoa(len(value))+" bytes; want at most "+strconv.Itoa(maxValue))
-	case len(value) > maxValue:
-		q.drop(name, len(value))
+	case q.tooLong(name, value):
 		return nil
 	}
 	switch string(name) {
@@ -164,10 +161,33 @@ func decisive(name []byte) bool {
 	return false
 }
 
-// drop leaves a parameter of so many bytes out, and has the answer say so.
-func (q *question) drop(name []byte, size int) {
+// tooLong reports whether a parameter is longer than one may be. It is to be left out then, and the answer says
+// so: the names as well as the values can be those of an INVITE that a stranger's phone wrote.
+func (q *question) tooLong(name, value []byte) bool {
+	switch {
+	case len(name) > maxName:
+		q.drop("%s left out: a name of %d bytes; want at most %d", cutName(string(name)), len(name), maxName)
+	case len(value) > maxValue:
+		q.drop("%s left out: %d bytes; want at most %d", string(name), len(value), maxValue)
+	default:
+		return false
+	}
+	return true
+}
+
+// cutName is the beginning of a name that is longer than maxName.
+func cutName(name string) string {
+	n := maxName
+	for n > 0 && !utf8.RuneStart(name[n]) {
+		n--
+	}
+	return name[:n] + "…"
+}
+
+// drop has the answer say what was left out.
+func (q *question) drop(format string, args ...any) {
 	if len(q.dropped) < maxDropped {
-		q.dropped = append(q.dropped, fmt.Sprintf("%s left out: %d bytes; want at most %d", name, size, maxValue))
+		q.dropped = append(q.dropped, fmt.Sprintf(format, args...))
 	}
 }
 

@@ -322,16 +322,25 @@ func TestFaultySettingsAreRefusedAndChangeNothing(t *testing.T) {
 	}
 }
 
-func TestAValueTooLargeForAParameterCostsNoCall(t *testing.T) {
+func TestANameOrValueTooLongForAParameterCostsNoCall(t *testing.T) {
 	s := start(t, func(*Options) {})
-	long := strings.Repeat("x", maxValue+1)
-	for what, c := range map[string][3]string{
-		"a form": {"POST", "callee=1&landing=" + long, "Content-Type: application/x-www-form-urlencoded"},
-		"JSON":   {"POST", `{"callee":"1","landing":"` + long + `"}`, ""},
+	value, name := strings.Repeat("x", maxValue+1), "SipHeader_X-"+strings.Repeat("x", maxName-11)
+	const form, json = "Content-Type: application/x-www-form-urlencoded", "Content-Type: application/json"
+	ofValue := `"landing left out: 4097 bytes; want at most 4096"`
+	ofName := `"` + name[:maxName] + `… left out: a name of 129 bytes; want at most 128"`
+	for what, c := range map[string]struct{ method, query, body, header, warning string }{
+		"a value in a form":            {"POST", "", "callee=1&landing=" + value, form, ofValue},
+		"a value in JSON":              {"POST", "", `{"callee":"1","landing":"` + value + `"}`, "", ofValue},
+		"a name in a query":            {"GET", "?callee=1&" + name + "=1", "", "", ofName},
+		"a name in a form":             {"POST", "", "callee=1&" + name + "=1", form, ofName},
+		"a name in JSON":               {"POST", "", `{"callee":"1","` + name + `":"1"}`, json, ofName},
+		"a name in JSON-RPC":           {"POST", "", `{"jsonrpc":"2.0","id":1,"method":"route","params":{"callee":"1","` + name + `":"1"}}`, json, ofName},
+		"a name and a value":           {"POST", "", "callee=1&" + name + "=" + value, form, ofName},
+		"a name that is cut in a rune": {"GET", "?callee=1&" + name[:maxName-1] + "%D0%9A=1", "", "", `"` + name[:maxName-1] + `… left out: a name of 129 bytes; want at most 128"`},
 	} {
-		answer, body := s.do(t, c[0], "/v1/route", c[1], c[2])
-		if answer.StatusCode != 200 || !strings.Contains(body, `"warnings":["landing left out: 4097 bytes; want at most 4096"]`) {
-			t.Errorf("%s: %d %s", what, answer.StatusCode, body)
+		answer, body := s.do(t, c.method, "/v1/route"+c.query, c.body, c.header)
+		if answer.StatusCode != 200 || !strings.Contains(body, `"warnings":[`+c.warning+`]`) {
+			t.Errorf("%s: %d %s; want %s", what, answer.StatusCode, body, c.warning)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func readSIPBody(q *question, ctx *fasthttp.RequestCtx) *fault {
 			q.readSIPHeaders(memberNamed(m.value, "headers"))
 		default:
 			value := q.unquoted(m.value)
-			if len(name) > maxName || len(value) > maxValue {
+			if q.tooLong(name, value) {
 				continue
 			}
 			if f := q.set(name, value); f != nil {
@@ -85,7 +85,7 @@ func (q *question) readSIPHeaders(object []byte) {
 				continue
 			}
 			value := firstInList(q.unquoted(m.value))
-			if _, have := q.call.CustomValue(h.param); !have && len(value) <= maxValue {
+			if _, have := q.call.CustomValue(h.param); !have && !q.tooLong([]byte(h.param), value) {
 				q.call.SetNamed([]byte(h.param), value)
 			}
 		}
