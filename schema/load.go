@@ -74,10 +74,10 @@ type loader struct {
 	refused map[string]bool
 
 	types          map[reflect.Type]*structType
-	nodes, aliased int  // decoded so far, in all and through aliases
-	inAlias        bool // what is decoded now stands under an alias
-	stopped        bool // a limit was reached; decode no more
-	pace           Pace
+	nodes, aliased int                         // decoded so far, in all and through aliases
+	inAlias        bool                        // what is decoded now stands under an alias
+	stopped        bool                        // a limit was reached; decode no more
+	pace           *Pace                       // of a tenant's; nil for a file, which is read where calls don't wait for it
 	managed        bool                        // what is read is a tenant's, by the API: no ${NAME}, no files
 	zones          map[string]*time.Location   // by name, as reading one is slow
 	links          map[[sha256.Size]byte]*path // the tokens of incoming links, and where they stand
@@ -100,7 +100,7 @@ func (l *loader) parse(text []byte) (root *yaml.Node) {
 		}
 	}()
 	var first, second yaml.Node
-	d := yaml.NewDecoder(&pacedReader{bytes.NewReader(text), &l.pace})
+	d := yaml.NewDecoder(bytes.NewReader(text))
 	if err := d.Decode(&first); err != nil {
 		if !errors.Is(err, io.EOF) {
 			l.syntaxError(err, text)
@@ -114,17 +114,6 @@ func (l *loader) parse(text []byte) (root *yaml.Node) {
 		l.syntaxError(err, text)
 	}
 	return first.Content[0]
-}
-
-// pacedReader breathes whenever the YAML reader wants more, half a kilobyte of text at a time.
-type pacedReader struct {
-	io.Reader
-	pace *Pace
-}
-
-func (r *pacedReader) Read(p []byte) (int, error) {
-	r.pace.Breathe()
-	return r.Reader.Read(p)
 }
 
 // plainText refuses what no text editor writes; the YAML reader would too, without saying where.

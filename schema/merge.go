@@ -21,7 +21,7 @@ import (
 // The error is Faults whose Keys are paths from the project, "schemas[0].steps[1].dial[0]".
 func CheckProject(p *Project, among *Config) error {
 	l := newLoader("", LoadOptions{})
-	l.managed = true
+	l.managed, l.pace = true, new(Pace)
 	l.root = newEncoder(true).value(reflect.ValueOf(p).Elem())
 	l.checkHidden(l.root, nil)
 	check := projectCheck{loader: l, Project: p, otherwise: p.DefaultSchema}

@@ -7,7 +7,7 @@ import "time"
 // question may lie there for 10 ms, until the scheduler's watchdog looks (runtime/proc.go, sysmon), and
 // yielding alone does not change that. So whoever works for long leaves its core idle now and then.
 //
-// The zero Pace is ready. It is one goroutine's own.
+// The zero Pace is ready. It is one goroutine's own. A nil one makes no pauses.
 type Pace struct{ since time.Time }
 
 const (
@@ -17,6 +17,9 @@ const (
 
 // Breathe pauses, where the last pause is long enough ago. Call it every few microseconds of work.
 func (p *Pace) Breathe() {
+	if p == nil {
+		return
+	}
 	switch now := time.Now(); {
 	case p.since.IsZero():
 		p.since = now

@@ -27,7 +27,7 @@ const maxResource = 4 << 20
 // The error is Faults whose Keys are paths from the element, "steps[0].dial[1]".
 func DecodeResource(text []byte, into any) error {
 	l := newLoader("", LoadOptions{})
-	l.managed = true
+	l.managed, l.pace = true, new(Pace)
 	v := reflect.ValueOf(into).Elem()
 	if l.root = l.parseJSON(text); len(l.faults) == 0 {
 		v.SetZero()

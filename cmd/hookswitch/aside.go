@@ -7,16 +7,15 @@ import (
 
 // aside runs f, which computes for long, on a thread of its own that goes after all others, and waits for it.
 // Go's scheduler knows no such order: on one processor, calls waited for as long as a large configuration took
-// to read, but for the pauses of schema.Pace, of which the YAML reader knows nothing. So f gets a processor
-// more, and the kernel keeps the order.
-func (p *processors) aside(f func()) {
+// to read. So f gets room of its own, and the kernel keeps the order.
+func (r *room) aside(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread, with its priority, ends here
 		if err := syscall.Setpriority(syscall.PRIO_PROCESS, thisThread, lastPriority); err == nil {
-			p.add(1)
-			defer p.add(-1)
+			r.add(1)
+			defer r.add(-1)
 		}
 		f()
 	}()

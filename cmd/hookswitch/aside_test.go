@@ -9,8 +9,8 @@ import (
 func TestWhatIsDoneAsideGoesAfterAllOthers(t *testing.T) {
 	usual := runtime.GOMAXPROCS(0)
 	var during, nice int
-	var p processors
-	p.aside(func() {
+	var r room
+	r.aside(func() {
 		during = runtime.GOMAXPROCS(0)
 		priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, thisThread)
 		if err != nil {

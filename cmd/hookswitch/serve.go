@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"reflect"
 	"runtime/debug"
 	"time"
@@ -20,16 +19,9 @@ type serveCommand struct {
 	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration file."`
 }
 
-// gcPercent lets the heap grow by half before it is collected, where GOGC does not say otherwise. A
-// decision leaves next to nothing behind, so that collecting earlier costs next to nothing, and
-// what is held, the table and the remembered decisions, is not doubled by garbage.
-const gcPercent = 50
-
 // Run serves until ctx is done, then drains.
 func (c *serveCommand) Run(ctx context.Context) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	collectAt(gcPercent)
 	watched := watch(c.Config) // before it is read, so that no change goes unseen
 	cfg, err := loadFile(c.Config)
 	if err != nil {
@@ -87,7 +79,7 @@ func (s *service) reload(name, cause string) {
 	s.readings++
 	var cfg *schema.Config
 	var err error
-	s.processors.aside(func() {
+	s.room.aside(func() {
 		if cfg, err = loadAgain(name, s.readings); err == nil {
 			err = s.control.SetFile(cfg)
 		}
