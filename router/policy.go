@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -16,6 +15,8 @@ type policy struct {
 	limited bool
 	max     int
 	region  string // whose national numbers are understood; "" for none
+	// national is region's, for what is denied.
+	national schema.National
 }
 
 // rules are destinations' patterns, by kind.
@@ -31,10 +32,14 @@ type sipRule struct{ user, domain string }
 // newPolicy reads the owner's lists. A SIP user is a matter of case (RFC 3261, section 19.1.4), but
 // many PBXes do not care: so allow is exact, and deny holds for every spelling.
 func newPolicy(conf *schema.Destinations) policy {
-	return policy{
+	p := policy{
 		allow: newRules(conf.Allow, false), deny: newRules(conf.Deny, true),
 		limited: len(conf.Allow) > 0, max: conf.Max, region: conf.Region,
 	}
+	if len(p.deny.prefixes) > 0 {
+		p.national = schema.NewNational(conf.Region)
+	}
+	return p
 }
 
 func newRules(texts []string, fold bool) rules {
@@ -67,44 +72,6 @@ func (p *policy) allows(d *schema.Destination) bool {
 	}
 	return p.allow.match(d)
 }
-
-// deniesAsNumber reports whether a SIP user or a login, dialled over a trunk, would call a denied number,
-// however it is spelled: with visual separators (RFC 3966, section 5.1.1), with what ends dialling or begins
-// a feature code behind it, with one of the usual international prefixes before it, with digits too many.
-func (p *policy) deniesAsNumber(user string) bool {
-	if p.deny.matchNumber(p.number(user)) {
-		return true
-	}
-	var buf [64]byte
-	digits := buf[:0]
-	for i := 0; i < len(user) && len(digits) < len(buf); i++ {
-		switch c := user[i]; {
-		case c >= '0' && c <= '9':
-			digits = append(digits, c)
-		case c == '+' || c == '-' || c == '.' || c == '_':
-		case len(digits) == 0 && (c == '*' || c == '#'): // before the number
-		case c == '*' || c == '#':
-			i = len(user)
-		default:
-			return false // a name
-		}
-	}
-	if len(digits) < minNumber {
-		return false // an extension
-	}
-	if p.deny.matchNumber(p.number(string(digits))) { // a national one
-		return true
-	}
-	for _, prefix := range [...]string{"", "00", "0011", "011", "810"} {
-		if rest, ok := bytes.CutPrefix(digits, []byte(prefix)); ok && p.deny.matchNumber(string(rest)) {
-			return true
-		}
-	}
-	return false
-}
-
-// minNumber is the length of the shortest number that a trunk would take for an international one.
-const minNumber = 7
 
 func (r *rules) match(d *schema.Destination) bool {
 	switch d.Kind {
