@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
 )
 
 // conns is a listener that knows its open connections: it holds their number below a limit, and
@@ -21,6 +23,7 @@ type conns struct {
 	// patience is the time for a request from its first byte to its last, and the least that a client
 	// has to take its answer; idle the least that a connection may wait for the next request.
 	patience, idle time.Duration
+	log            *zap.Logger
 	// turnedAway counts connections that found the house full.
 	turnedAway atomic.Uint64
 
@@ -28,6 +31,7 @@ type conns struct {
 	ln      net.Listener
 	stopped bool
 	open    map[*conn]struct{}
+	told    time.Time // when the log was last told that there is no room
 }
 
 // listen takes ln over. It returns false, ln closed, where stopListening came first.
@@ -42,13 +46,16 @@ func (l *conns) listen(ln net.Listener) bool {
 	return true
 }
 
-// Accept waits for the next connection there is room for. It outlives a lack of file descriptors,
-// which fasthttp would take for the listener's end.
+// Accept waits for the next connection there is room for, or can be made. It outlives a lack of file
+// descriptors, which fasthttp would take for the listener's end.
 func (l *conns) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.ln.Accept()
 		switch {
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			l.mu.Lock()
+			l.makeRoom("no connection can be accepted: " + err.Error() + "; raise the limit of open files")
+			l.mu.Unlock()
 			time.Sleep(20 * time.Millisecond)
 			continue
 		case err != nil:
@@ -65,13 +72,49 @@ func (l *conns) Accept() (net.Conn, error) {
 func (l *conns) admit(nc net.Conn) *conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.open) >= l.limit() {
-		return nil
+	if limit := l.limit(); len(l.open) >= limit {
+		if l.makeRoom("intake.max_connections are open"); len(l.open) >= limit {
+			return nil
+		}
 	}
-	c := &conn{Conn: nc, all: l, timed: true}
-	c.readUntil(time.Now().Add(l.patience)) // a new connection has its time for a request at once
+	now := time.Now()
+	c := &conn{Conn: nc, all: l, timed: true, rested: now}
+	c.readUntil(now.Add(l.patience)) // a new connection has its time for a request at once
 	l.open[c] = struct{}{}
 	return c
+}
+
+const (
+	// restsLong is how long a connection has had nothing to do that makes room for another.
+	restsLong = time.Second
+	// roomOf is the part of such connections that goes at once, so that a crowd is not looked over for each
+	// that comes.
+	roomOf    = 32
+	tellEvery = time.Minute
+)
+
+// makeRoom ends those of the connections at rest that have rested longest, as nginx does
+// (ngx_drain_connections): they cost a PBX at most a new one, and being turned away would cost a call. The
+// caller has l.mu.
+func (l *conns) makeRoom(why string) {
+	now := time.Now()
+	var rested []*conn
+	for c := range l.open {
+		if since, ok := c.restsSince(); ok && now.Sub(since) >= restsLong {
+			c.since = since
+			rested = append(rested, c)
+		}
+	}
+	slices.SortFunc(rested, func(a, b *conn) int { return a.since.Compare(b.since) })
+	gone := rested[:(len(rested)+roomOf-1)/roomOf]
+	for _, c := range gone {
+		c.endIfIdle()
+		delete(l.open, c)
+	}
+	if now.Sub(l.told) >= tellEvery {
+		l.told = now
+		l.log.Warn(why, zap.Int("open", len(l.open)+len(gone)), zap.Int("closed_to_make_room", len(gone)))
+	}
 }
 
 // turnAway says why and hangs up. A new connection's send buffer is empty, so nothing blocks.
@@ -141,13 +184,17 @@ type conn struct {
 	timed           bool      // readBy is that of the request under way
 	heard           bool      // something has been read
 
-	mu   sync.Mutex // guards busy, and keeps endIfIdle from cutting off a request that has begun
-	busy bool       // written by the goroutine that serves c
+	mu     sync.Mutex // guards busy and rested, and keeps endIfIdle from cutting off a request that has begun
+	busy   bool       // written by the goroutine that serves c, as is rested
+	rested time.Time  // since when it is not busy
+	since  time.Time  // makeRoom's, guarded by all.mu
 }
 
 func (c *conn) setState(state fasthttp.ConnState) {
 	c.mu.Lock()
-	c.busy = state == fasthttp.StateActive
+	if c.busy = state == fasthttp.StateActive; state == fasthttp.StateIdle {
+		c.rested = c.wrote
+	}
 	c.mu.Unlock()
 	if state == fasthttp.StateIdle {
 		c.timed = false
@@ -207,6 +254,13 @@ func (c *conn) endIfIdle() {
 	if !c.busy {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
+}
+
+// restsSince returns since when c has had nothing to do, false where it has.
+func (c *conn) restsSince() (since time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rested, !c.busy
 }
 
 // Close closes, after a moment's reading where the client is still sending: closing on unread data

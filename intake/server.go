@@ -108,6 +108,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.questions.New = func() any { return new(question) }
+	s.conns.log = s.log
 	s.conns.limit = func() int { return s.settings.Load().maxConns }
 	s.conns.patience, s.conns.idle = o.Settings.ReadTimeout, o.Settings.IdleTimeout
 	s.metrics = newMetrics(s.conns.count, s.conns.turnedAway.Load)

@@ -1,0 +1,50 @@
+package intake
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// A PBX that holds its connections open for minutes, and uses few of them, must not cost another's call.
+func TestWhereTheHouseIsFullTheConnectionThatRestsLongestMakesRoom(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	s := start(t, func(o *Options) { o.Settings.MaxConns, o.Log = 3, zap.New(core) })
+	ask := func(c net.Conn) string {
+		fmt.Fprintf(c, "GET /v1/route?callee=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+		answer := readAnswer(t, c)
+		_, _ = io.Copy(io.Discard, answer.Body)
+		return answer.Status
+	}
+	oldest, used, silent := s.dial(t), s.dial(t), s.dial(t)
+	ask(oldest)
+	ask(used)
+	for s.conns.count() < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(restsLong / 2)
+	ask(used)
+	time.Sleep(restsLong/2 + 50*time.Millisecond)
+	first, second := s.dial(t), s.dial(t)
+	for name, c := range map[string]net.Conn{"a new one": first, "another": second, "one in use": used} {
+		if status := ask(c); status != "200 OK" {
+			t.Errorf("%s: %s; want 200", name, status)
+		}
+	}
+	for name, c := range map[string]net.Conn{"the oldest": oldest, "one that has asked nothing": silent} {
+		if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("%s: %d bytes, %v; want it closed in silence", name, n, err)
+		}
+	}
+	if status := readAnswer(t, s.dial(t)).Status; status != "503 Service Unavailable" {
+		t.Errorf("while none has rested long: %s; want 503", status)
+	}
+	if logs.Len() != 1 {
+		t.Errorf("%d warnings; want one in a minute", logs.Len())
+	}
+}
