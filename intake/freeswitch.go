@@ -57,7 +57,7 @@ func readFreeSWITCH(q *question, ctx *fasthttp.RequestCtx) *fault {
 
 // setFreeSWITCH takes a field that FreeSWITCH sends of itself, and reports whether it is one:
 // Caller-Context, variable_sip_call_id. Of a call's 100 to 300 such fields a webhook gets only those
-// that it asks for. One that is too long, as the variable of a browser's SDP can be, is left out.
+// that it asks for. One that is too long, as the variable of a browser's SDP can be, is left out, and so is one too many.
 func (q *question) setFreeSWITCH(name, value []byte) bool {
 	variable, own := bytes.CutPrefix(name, []byte("variable_"))
 	switch string(name) {
@@ -71,14 +71,16 @@ func (q *question) setFreeSWITCH(name, value []byte) bool {
 	if q.tooLong(name, value) {
 		return true
 	}
-	q.call.SetChannel(name, value)
+	if !q.call.SetChannel(name, value) && needed(name) {
+		q.call.SetNeeded(name, value)
+	}
 	if header, ok := bytes.CutPrefix(variable, []byte("sip_")); ok {
 		header = bytes.TrimPrefix(header, []byte("h_"))
 		if string(header) == "history_info" {
 			header = []byte("History-Info")
 		}
 		if param := sipHeaderParam(string(header)); param != "" {
-			q.call.SetNamed([]byte(param), value)
+			q.setNamed([]byte(param), value)
 		}
 	}
 	return true

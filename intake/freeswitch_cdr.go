@@ -67,7 +67,7 @@ func looksCDR(document []byte) bool {
 // mod_xml_curl; one that is too long, as an SDP can be, is left out.
 func (q *question) readCDR(document []byte) (channel []schema.Custom) {
 	if _, given := q.call.CustomValue("event"); !given {
-		q.call.SetNamed([]byte("event"), []byte("destroy"))
+		q.setNamed([]byte("event"), []byte("destroy"))
 	}
 	variables := map[string]string{}
 	gjson.GetBytes(document, "variables").ForEach(func(name, value gjson.Result) bool {
@@ -94,7 +94,7 @@ func (q *question) readCDR(document []byte) (channel []schema.Custom) {
 		{"waittime", waitTime(variables)}, {"hangup_cause", variables["hangup_cause"]},
 	} {
 		if v.value != "" && len(v.value) <= maxValue {
-			q.call.SetNamed([]byte(v.name), []byte(v.value))
+			q.setNamed([]byte(v.name), []byte(v.value))
 		}
 	}
 	if project := variables["hookswitch_project"]; q.call.Project == "" {

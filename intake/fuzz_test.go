@@ -191,7 +191,9 @@ func (r *reference) set(name, value string) {
 	case "budget_ms":
 		r.budget = value
 	default:
-		r.call.SetNamed([]byte(name), []byte(value))
+		if !r.call.SetNamed([]byte(name), []byte(value)) && needed([]byte(name)) {
+			r.call.SetNeeded([]byte(name), []byte(value))
+		}
 	}
 }
 

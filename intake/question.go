@@ -37,8 +37,11 @@ type asked struct {
 	event, cdr bool
 	// publicURL is the setting of that name.
 	publicURL string
-	// dropped are what was left out, in words.
-	dropped []string
+	// dropped are what was left out, in words; beyond is how many parameters more than a call may have were, and
+	// firstBeyond the name of the first.
+	dropped     []string
+	beyond      int
+	firstBeyond string
 }
 
 // What a question may hold. Beyond these a parameter is left out, or the question refused where it is decisive.
@@ -146,9 +149,42 @@ func (q *question) set(name, value []byte) *fault {
 	case "explain":
 		// The story of a decision names webhooks' addresses; it is told on the command line only.
 	default:
-		q.call.SetNamed(name, value)
+		q.setNamed(name, value)
 	}
 	return nil
+}
+
+// setNamed gives the call a parameter, unless it is one too many that nobody here reads.
+func (q *question) setNamed(name, value []byte) {
+	switch {
+	case q.call.SetNamed(name, value):
+	case needed(name):
+		q.call.SetNeeded(name, value)
+	default:
+		if q.beyond++; q.beyond == 1 {
+			q.firstBeyond = q.call.Keep(name)
+		}
+	}
+}
+
+// needed reports whether a dialect, or an event, reads a parameter of this name outside the catalogue, so that
+// no number of others may push it out. It doesn't ask which dialect, since that may be named last.
+func needed(name []byte) bool {
+	switch string(name) {
+	case "CALLERID(num)", "CALLERID(ani)", "EXTEN", "CALLERID(dnid)", "CHANNEL(pjsip,call-id)", "UNIQUEID", "LINKEDID", // Asterisk
+		"section", "variable_hookswitch_cursor", "variable_hookswitch_project", "Hunt-Context", "Caller-Context", // FreeSWITCH
+		"Hunt-Caller-ID-Number", "Caller-Caller-ID-Number", "Hunt-ANI", "Caller-ANI",
+		"Hunt-Destination-Number", "Caller-Destination-Number",
+		"Hunt-Unique-ID", "Caller-Unique-ID", "Unique-ID", "Channel-Call-UUID",
+		"fU", "from_user", "rU", "tU", "to_user", "ci", // Kamailio
+		"call_id", "from", "to", "uri", // and RustPBX
+		"CallSid", "From", "Caller", "To", "Called", "DialCallStatus", "CallStatus", "RecordingUrl", // TwiML
+		"call_sid", "callSid", "dial_call_status", "call_status", // jambonz
+		"diversion", "history_info", "p_asserted_identity",
+		"event", "direction":
+		return true
+	}
+	return sipHeaderParam(string(name)) != ""
 }
 
 // decisive reports whether a call cannot be decided on without the parameter. The others, a page's address
@@ -194,6 +230,16 @@ func (q *question) drop(format string, args ...any) {
 // maxDropped bounds what an answer says of parameters that were left out.
 const maxDropped = 5
 
+// tellBeyond has the answer say how many parameters more than a call may have were left out.
+func (q *question) tellBeyond() {
+	switch {
+	case q.beyond == 1:
+		q.dropped = append(q.dropped, fmt.Sprintf("%s left out: want at most %d custom parameters", q.firstBeyond, schema.MaxCustom))
+	case q.beyond > 1:
+		q.dropped = append(q.dropped, fmt.Sprintf("%s and %d more left out: want at most %d custom parameters", q.firstBeyond, q.beyond-1, schema.MaxCustom))
+	}
+}
+
 func (q *question) setFormat(name []byte) (f *fault) {
 	if q.fixed || len(name) == 0 {
 		return nil
@@ -228,8 +274,9 @@ func patience(budget, asked time.Duration) time.Duration {
 	return min(budget, asked-min(20*time.Millisecond, asked/10))
 }
 
-// check refuses what no call can be decided on.
+// check refuses what no call can be decided on, and has the answer tell of what is too much.
 func (q *question) check() *fault {
+	q.tellBeyond()
 	callee := q.call.Callee()
 	switch {
 	case q.format == formatJSONRPC && q.rpc.id == nil:

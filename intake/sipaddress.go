@@ -86,7 +86,7 @@ func (q *question) readSIPHeaders(object []byte) {
 			}
 			value := firstInList(q.unquoted(m.value))
 			if _, have := q.call.CustomValue(h.param); !have && !q.tooLong([]byte(h.param), value) {
-				q.call.SetNamed([]byte(h.param), value)
+				q.setNamed([]byte(h.param), value)
 			}
 		}
 	}

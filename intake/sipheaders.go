@@ -20,7 +20,7 @@ func sipHeaderParam(header string) string {
 func (q *question) keepSIPHeaders() {
 	for _, c := range q.call.Customs() {
 		if param := sipHeaderParam(c.Name); param != "" {
-			q.call.SetNamed([]byte(param), []byte(c.Value))
+			q.setNamed([]byte(param), []byte(c.Value))
 		}
 	}
 }

@@ -5,6 +5,7 @@
 package schema
 
 import (
+	"math"
 	"time"
 	"unsafe"
 )
@@ -20,6 +21,8 @@ type Call struct {
 	given  [ParamCount]string
 	count  int // of given
 	custom []Custom
+	// places are where each of custom stands by its name; nil until there are MaxCustom.
+	places map[string]int
 	// channel is what a PBX sends of itself, in the order it came; a name may be there twice.
 	channel []Custom
 	arena   []byte
@@ -61,7 +64,7 @@ type Custom struct{ Name, Value string }
 func (c *Call) Reset() {
 	clear(c.given[:c.count])
 	c.place, c.count = [ParamCount]uint8{}, 0
-	c.custom, c.channel, c.arena = c.custom[:0], c.channel[:0], c.arena[:0]
+	c.custom, c.channel, c.arena, c.places = c.custom[:0], c.channel[:0], c.arena[:0], nil
 	if cap(c.arena) > maxKeptArena {
 		c.arena = nil
 	}
@@ -102,32 +105,65 @@ func (c *Call) SetString(p Param, v string) {
 }
 
 // SetNamed gives the parameter called name the value b: a catalogue parameter where the name is
-// one, else a custom parameter; the last value given counts. Both are copied.
-func (c *Call) SetNamed(name, b []byte) {
+// one, else a custom parameter; the last value given counts. Both are copied. It reports false where that
+// would be one custom parameter more than MaxCustom, which is left out.
+func (c *Call) SetNamed(name, b []byte) bool { return c.setNamed(name, b, MaxCustom) }
+
+// SetNeeded is SetNamed for a parameter that a call can be decided by, whatever else came before it: it is
+// kept beyond MaxCustom too. There must be few such names.
+func (c *Call) SetNeeded(name, b []byte) { c.setNamed(name, b, math.MaxInt) }
+
+func (c *Call) setNamed(name, b []byte, limit int) bool {
 	if p, ok := ParamNamed(name); ok {
 		c.Set(p, b)
-		return
+		return true
 	}
-	for i := range c.custom {
-		if c.custom[i].Name == string(name) {
-			c.custom[i].Value = c.Keep(b)
-			return
-		}
+	if i := c.customNamed(name); i >= 0 {
+		c.custom[i].Value = c.Keep(b)
+		return true
 	}
-	if len(c.custom) < maxCustom {
-		c.custom = append(c.custom, Custom{c.Keep(name), c.Keep(b)})
+	if len(c.custom) >= limit {
+		return false
 	}
+	c.custom = append(c.custom, Custom{c.Keep(name), c.Keep(b)})
+	return true
 }
 
-// maxCustom bounds the custom parameters of one call, so that finding one stays cheap.
-const maxCustom = 256
+// customNamed finds a custom parameter's place, -1 where there is none. Looking them all through is quick as
+// long as they are few; of a call that has its fill, thousands may be still to come.
+func (c *Call) customNamed(name []byte) int {
+	if len(c.custom) < MaxCustom {
+		for i := range c.custom {
+			if c.custom[i].Name == string(name) {
+				return i
+			}
+		}
+		return -1
+	}
+	if c.places == nil {
+		c.places = make(map[string]int, len(c.custom))
+	}
+	for i := len(c.places); i < len(c.custom); i++ {
+		c.places[c.custom[i].Name] = i
+	}
+	if i, ok := c.places[string(name)]; ok {
+		return i
+	}
+	return -1
+}
+
+// MaxCustom bounds the custom parameters of one call, so that finding one stays cheap.
+const MaxCustom = 256
 
 // SetChannel keeps what a PBX sends of itself about every call, a channel variable for example, name
-// and value copied: a custom parameter that is found by its name, and not among Customs.
-func (c *Call) SetChannel(name, b []byte) {
-	if len(c.channel) < maxChannel {
-		c.channel = append(c.channel, Custom{c.Keep(name), c.Keep(b)})
+// and value copied: a custom parameter that is found by its name, and not among Customs. It reports false
+// where the call has as many as it may, and leaves this one out.
+func (c *Call) SetChannel(name, b []byte) bool {
+	if len(c.channel) >= maxChannel {
+		return false
 	}
+	c.channel = append(c.channel, Custom{c.Keep(name), c.Keep(b)})
+	return true
 }
 
 // maxChannel bounds them; a FreeSWITCH call was seen with 138.

@@ -63,11 +63,53 @@ func TestNamedParametersGoToTheCatalogueOrStayCustom(t *testing.T) {
 	if got := fmt.Sprint(c.Customs()); got != "[{e164 custom} {city Lviv}]" {
 		t.Errorf("got customs %s; want each once, the last value, in their first order", got)
 	}
-	for i := range 2 * maxCustom {
-		c.SetNamed(fmt.Append(nil, "n", i), nil)
+}
+
+func TestBeyondItsLimitACallTakesOnlyCustomParametersThatItHasOrNeeds(t *testing.T) {
+	var c Call
+	for range 2 { // the second time in used memory
+		for i := range 2 * MaxCustom {
+			if kept := c.SetNamed(fmt.Append(nil, "n", i), []byte("1")); kept != (i < MaxCustom) {
+				t.Fatalf("parameter %d kept: %t; want the first %d", i+1, kept, MaxCustom)
+			}
+		}
+		if !c.SetNamed([]byte("n0"), []byte("2")) || !c.SetNamed([]byte("n255"), []byte("2")) || !c.SetNamed([]byte("caller"), []byte("2")) {
+			t.Error("a parameter that the call has, or one of the catalogue, is not kept")
+		}
+		for range 2 {
+			c.SetNeeded([]byte("EXTEN"), []byte("1"))
+			c.SetNeeded([]byte("EXTEN"), []byte("2"))
+			c.SetNeeded([]byte("n1"), []byte("2"))
+			c.SetNeeded([]byte("callee"), []byte("2"))
+		}
+		for name, want := range map[string]string{"n0": "2", "n1": "2", "n2": "1", "n255": "2", "n256": "", "EXTEN": "2"} {
+			if got, _ := c.CustomValue(name); got != want {
+				t.Errorf("%s is %q; want %q", name, got, want)
+			}
+		}
+		if c.Caller() != "2" || c.Callee() != "2" || len(c.Customs()) != MaxCustom+1 {
+			t.Errorf("caller %q, callee %q, %d custom parameters; want 2, 2, %d", c.Caller(), c.Callee(), len(c.Customs()), MaxCustom+1)
+		}
+		c.Reset()
+		if c.SetNeeded([]byte("n0"), []byte("3")); len(c.Customs()) != 1 || !c.SetNamed([]byte("n300"), nil) {
+			t.Errorf("after a reset: %v", c.Customs())
+		}
+		c.Reset()
 	}
-	if len(c.Customs()) != maxCustom {
-		t.Errorf("got %d custom parameters; want at most %d", len(c.Customs()), maxCustom)
+}
+
+// What a stranger puts into an INVITE must not be paid for by everybody's calls.
+func BenchmarkSetNamedOf22000(b *testing.B) {
+	var names [][]byte
+	for i := range 22_000 {
+		names = append(names, fmt.Appendf(nil, "name-%05d", i))
+	}
+	var c Call
+	for b.Loop() {
+		for _, name := range names {
+			c.SetNamed(name, nil)
+		}
+		c.Reset()
 	}
 }
 
@@ -102,8 +144,10 @@ func TestAChannelsVariablesAreFoundByNameOnly(t *testing.T) {
 			t.Error("a variable is left")
 		}
 	}
-	for range maxChannel + 10 {
-		c.SetChannel([]byte("a"), nil)
+	for i := range maxChannel + 10 {
+		if kept := c.SetChannel([]byte("a"), nil); kept != (i < maxChannel) {
+			t.Fatalf("variable %d kept: %t; want the first %d", i+1, kept, maxChannel)
+		}
 	}
 	if len(c.channel) != maxChannel {
 		t.Errorf("%d are kept; want %d", len(c.channel), maxChannel)
