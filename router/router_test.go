@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -245,6 +246,10 @@ func TestDecide(t *testing.T) {
 			"hook ok schema= hook=crm | dial 380441111111,opAnna all 1m30s"},
 		{"more than max are refused", gives(t, "380441111111", "380441111112", "380441111113", "380441111114"), "380442223344", nil,
 			"fallback forbidden_destination schema=100 hook=crm | dial 380440000002 all 20s"},
+		{"so are ten times max, though all but one would be dropped", gives(t, slices.Repeat([]string{"380441111111"}, 31)...), "380442223344", nil,
+			"fallback forbidden_destination schema=100 hook=crm | dial 380440000002 all 20s"},
+		{"a number thirty times is dialled once", gives(t, slices.Repeat([]string{"380441111111"}, 30)...), "380442223344", nil,
+			"hook ok schema= hook=crm | dial 380441111111 all 1m30s"},
 		{"steps of another scheme follow on", nil, "380442220007", nil,
 			"schema ok schema=700 hook= | dial 380440000071 all 30s; playback closed.wav; voicemail 1001; hangup normal"},
 	}
