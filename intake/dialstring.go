@@ -84,9 +84,6 @@ type alias struct {
 // The first name of a parameter that has a value counts. Of the two numbers the blanks around go: a
 // "+" that the dialplan did not escape has become one.
 func (q *question) adopt(aliases []alias) {
-	if len(aliases) == 0 {
-		return
-	}
 	for _, a := range aliases {
 		if q.call.Get(a.param) != "" && q.call.Said(a.param) {
 			continue
@@ -96,8 +93,8 @@ func (q *question) adopt(aliases []alias) {
 		}
 	}
 	for _, p := range [...]schema.Param{schema.ParamCaller, schema.ParamCallee} {
-		if q.call.Said(p) {
-			q.call.SetString(p, strings.Trim(q.call.Get(p), " "))
+		if v := q.call.Get(p); q.call.Said(p) && (strings.HasPrefix(v, " ") || strings.HasSuffix(v, " ")) {
+			q.call.SetString(p, strings.Trim(v, " "))
 		}
 	}
 }

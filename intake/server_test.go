@@ -506,3 +506,20 @@ func TestUnknownNumbersAreNotFoundInEachDialect(t *testing.T) {
 		t.Errorf("json-rpc: %d %s", answer.StatusCode, body)
 	}
 }
+
+// The first thing that somebody who tries it with curl does.
+func TestAPlusThatIsNotEscapedCostsNoCall(t *testing.T) {
+	asked := make(chan [2]string, 1)
+	s := start(t, func(o *Options) {
+		o.Decide = decideFunc(func(c *schema.Call, d *schema.Decision) {
+			asked <- [2]string{strings.Clone(c.Caller()), strings.Clone(c.Callee())}
+			decideOK(c, d)
+		})
+	})
+	for _, path := range []string{"/v1/route", "/v1/route/plain", "/v1/route/asterisk"} {
+		s.do(t, "GET", path+"?caller=+380501112233&callee=+380442223344", "")
+		if got, want := <-asked, [2]string{"380501112233", "380442223344"}; got != want {
+			t.Errorf("%s: caller and callee are %q; want %q", path, got, want)
+		}
+	}
+}
