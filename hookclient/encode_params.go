@@ -1,6 +1,7 @@
 package hookclient
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -25,6 +26,9 @@ type style struct {
 	under func(path, name string) string
 	// object and list give what stands around those, beyond what their items have.
 	object, list func(name string) (open, close string)
+	// same tells whether two names as they are written are one to who reads them; nil where those of two
+	// parameters never are.
+	same func(x, y []byte) bool
 }
 
 var formStyle = style{
@@ -46,6 +50,7 @@ var headerStyle = style{
 	under:    func(path, name string) string { return path + "-" + name },
 	object:   nothingAround,
 	list:     nothingAround,
+	same:     func(x, y []byte) bool { return len(x) == len(y) && bytes.EqualFold(x, y) }, // ASCII alone
 }
 
 var jsonStyle = style{
@@ -73,6 +78,7 @@ var xmlStyle = style{
 		return string(appendXMLOpen(nil, name)), string(appendXMLClose(nil, name))
 	},
 	list: nothingAround,
+	same: bytes.Equal,
 }
 
 func nameAlone(_, name string) string         { return name }
@@ -207,6 +213,7 @@ type params struct {
 
 // append appends the parameters; joined says that others stand before them.
 func (p *params) append(b []byte, f *filling, joined bool) []byte {
+	f.names = f.names[:0]
 	for i := range p.fields {
 		field := &p.fields[i]
 		v := field.value.get(f)
@@ -215,6 +222,9 @@ func (p *params) append(b []byte, f *filling, joined bool) []byte {
 		}
 		if joined {
 			b = append(b, p.style.sep...)
+		}
+		if p.customs {
+			f.names = append(f.names, span{len(b), len(b) + len(field.open)})
 		}
 		b = append(b, field.open...)
 		b = p.style.escape(b, v)
@@ -225,13 +235,36 @@ func (p *params) append(b []byte, f *filling, joined bool) []byte {
 		return b
 	}
 	for _, custom := range f.call.Customs() {
+		before := len(b)
 		if joined {
 			b = append(b, p.style.sep...)
 		}
-		b = p.style.open(b, custom.Name)
+		name := len(b)
+		if b = p.style.open(b, custom.Name); !f.isNew(b, name, p.style) {
+			b = b[:before]
+			continue
+		}
 		b = p.style.escape(b, custom.Value)
 		b = p.style.close(b, custom.Name)
 		joined = true
 	}
 	return b
+}
+
+// span is where something stands in a text.
+type span struct{ from, to int }
+
+// isNew reports whether the name that b ends with, from start on, is none of those written before it, and
+// notes it then. Many a server would make one value of two that have one name.
+func (f *filling) isNew(b []byte, start int, s *style) bool {
+	if s.same == nil {
+		return true
+	}
+	for _, n := range f.names {
+		if s.same(b[n.from:n.to], b[start:]) {
+			return false
+		}
+	}
+	f.names = append(f.names, span{start, len(b)})
+	return true
 }

@@ -80,6 +80,8 @@ type filling struct {
 	body []byte    // its body
 	val  []byte    // one value on its way there
 	line []byte    // one header's value
+	// names are where the parameters' names stand in what they are written to.
+	names []span
 
 	request request // what out is given away as
 }

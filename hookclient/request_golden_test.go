@@ -284,6 +284,11 @@ func decodeRequest(send string, raw []byte) (map[string]string, error) {
 	got := map[string]string{}
 	switch {
 	case send == "headers":
+		for name, values := range r.Header {
+			if len(values) > 1 {
+				return nil, fmt.Errorf("header %s is there %d times", name, len(values))
+			}
+		}
 		return flatten(r.Header), nil
 	case len(body) == 0:
 		values, err := url.ParseQuery(r.URL.RawQuery)
@@ -343,6 +348,9 @@ func decodeXML(body []byte) (map[string]string, error) {
 	for _, p := range doc.Params {
 		if len(p.Inside) > 0 {
 			return nil, fmt.Errorf("elements within <%s>", p.XMLName.Local)
+		}
+		if _, twice := got[p.XMLName.Local]; twice {
+			return nil, fmt.Errorf("<%s> is there twice", p.XMLName.Local)
 		}
 		got[p.XMLName.Local] = p.Value
 	}

@@ -139,15 +139,22 @@ func compileHeaders(list headerList, host string) (fixed string, tagged []tagged
 
 // appendHeaderLine appends a header, its value made fit for one. The name must be fit.
 func appendHeaderLine(b []byte, name, value string) []byte {
-	b = append(append(b, name...), ": "...)
-	return append(appendHeader(b, value), "\r\n"...)
+	return appendHeaderValue(append(b, name...), value)
 }
 
-// appendParams sends parameters as headers. One that would replace a header of ours is left out.
+// appendHeaderValue appends what stands behind a header's name.
+func appendHeaderValue(b []byte, value string) []byte {
+	return append(appendHeader(append(b, ": "...), value), "\r\n"...)
+}
+
+// appendParams sends parameters as headers. One that would replace a header of ours, or be another parameter's
+// second one, is left out.
 func (b *builder) appendParams(out []byte, f *filling) []byte {
+	f.names = f.names[:0]
 	for i := range b.params.fields {
 		field := &b.params.fields[i]
 		if v := field.value.get(f); v != "" || !field.optional {
+			f.names = append(f.names, span{len(out), len(out) + len(field.open)})
 			out = appendHeaderLine(out, field.open, v)
 		}
 	}
@@ -155,10 +162,13 @@ func (b *builder) appendParams(out []byte, f *filling) []byte {
 		return out
 	}
 	for _, custom := range f.call.Customs() {
-		f.line = appendHeaderName(f.line[:0], custom.Name)
-		if name := view(f.line); name != "" && !b.taken(name) {
-			out = appendHeaderLine(out, name, custom.Value)
+		start := len(out)
+		out = appendHeaderName(out, custom.Name)
+		if name := view(out[start:]); name == "" || b.taken(name) || !f.isNew(out, start, b.params.style) {
+			out = out[:start]
+			continue
 		}
+		out = appendHeaderValue(out, custom.Value)
 	}
 	return out
 }

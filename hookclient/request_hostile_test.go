@@ -21,7 +21,7 @@ var hostileTexts = []string{
 	"", " ", "380441112233", "a\r\nX-Evil: 1", "a\r\n\r\nGET /evil HTTP/1.1\r\n\r\n", "\"", `\`, `\"`, `"},"x":{"y":"`, "a&b=c", "a=b", "a;b", "a+b c",
 	"%0d%0a", "%", "%zz", "]]>", "<![CDATA[", "<!--", "-->", "</caller><evil/>", "&amp;", "&evil;", "<?xml?>", "a\x00b", "\x1b[2J", "\x7f", "\u0085", "\u2028",
 	"\ufffd", "\ufffe", "\uffff", "\xff\xfe", "\xed\xa0\x80", "їжак\xd1", "𝄞", "{{caller}}", "{{", "..", ".", "../../etc", "a/b?c#d", "//evil.example", "@evil.example",
-	"null", "true", "1e5", "007", "-", "[1", "{\"a\":1}", "[\"\\ud800\"]", "\ttab\t", strings.Repeat("\"<&\r\n", 100),
+	"Caller", "POOL", "proper flag", "null", "true", "1e5", "007", "-", "[1", "{\"a\":1}", "[\"\\ud800\"]", "\ttab\t", strings.Repeat("\"<&\r\n", 100),
 }
 
 func TestHostileValuesStayInTheirPlace(t *testing.T) {
@@ -106,14 +106,14 @@ func (k requestKinds) stayInPlace(t testing.TB, name, value string) error {
 			return fmt.Errorf("%s: %w in %q", kind, err, raw)
 		}
 		want := receivedAs(send, value)
-		// A header's name has no case, and a custom parameter may share one.
-		if v := got[sentName(send, "caller")]; v != want && value != "" && !strings.EqualFold(name, "caller") {
+		if v := got[sentName(send, "caller")]; v != want && value != "" {
 			return fmt.Errorf("%s: the value arrived as %q; want %q", kind, v, want)
 		}
-		if v := got[sentName(send, "pool")]; v != "last" && !strings.EqualFold(name, "pool") {
+		if v := got[sentName(send, "pool")]; v != "last" && name != "pool" {
 			return fmt.Errorf("%s: what follows arrived as %q", kind, v)
 		}
-		if err := customArrived(send, got, name, want); err != nil && !shared {
+		_, taken := schema.ParamNamedString(string(appendXMLName(nil, name)))
+		if err := customArrived(send, got, name, want); err != nil && !shared && !(send == "xml" && taken) {
 			return fmt.Errorf("%s: %w in %q", kind, err, raw)
 		}
 	}

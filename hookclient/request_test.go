@@ -3,7 +3,9 @@ package hookclient
 import (
 	"bufio"
 	"bytes"
+	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -205,6 +207,49 @@ func TestHeadersOfARequest(t *testing.T) {
 				if got := r.Header.Values(header); strings.Join(got, "|") != want || want == "" && got != nil {
 					t.Errorf("%s: %q; want %q", header, got, want)
 				}
+			}
+		})
+	}
+}
+
+// What is sent twice under one name reaches many a server as one value, joined by a comma.
+func TestACustomParameterIsNotSentUnderANameThatIsTaken(t *testing.T) {
+	type sent = map[string]string
+	for name, tc := range map[string]struct {
+		send    string
+		customs []string // names; each one's value is its place, from 1
+		want    sent     // of the customs
+	}{
+		"a header beside one of the catalogue":           {"headers", []string{"Caller", "CallerCity"}, sent{"Callercity": "2"}},
+		"a header of the catalogue's that is not sent":   {"headers", []string{"Callee", "CALLEE"}, sent{"Callee": "1"}},
+		"headers that differ in case":                    {"headers", []string{"X-a", "x-A", "X-a-b", "X-b"}, sent{"X-A": "1", "X-A-B": "3", "X-B": "4"}},
+		"headers that only Unicode calls the same":       {"headers", []string{"k", "\u212a"}, sent{"K": "1", "%e2%84%aa": "2"}},
+		"an element beside one of the catalogue":         {"xml", []string{"proper flag", "proper:flag", "Caller"}, sent{"Caller": "3"}},
+		"an element of the catalogue's that is not sent": {"xml", []string{"project id", "project:id"}, sent{"project_id": "1"}},
+		"elements that are written the same":             {"xml", []string{"місто a", "місто:a", "1", "_1", "", "名", "_"}, sent{"місто_a": "1", "_1": "3", "_": "5"}},
+		"JSON, where each name is its own":               {"json", []string{"Caller", "project id", "project:id"}, sent{"Caller": "1", "project id": "2", "project:id": "3"}},
+		"a form, where each name is its own":             {"form", []string{"Caller", "project id", "project:id"}, sent{"Caller": "1", "project id": "2", "project:id": "3"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := smallCall()
+			for i, custom := range tc.customs {
+				c.SetNamed([]byte(custom), strconv.AppendInt(nil, int64(i+1), 10))
+			}
+			b, err := newBuilder(&schema.Hook{Method: "POST", Send: tc.send}, "http://crm.example/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw := built(t, b, c)
+			got, err := decodeRequest(tc.send, raw)
+			if err != nil {
+				t.Fatalf("%v in %q", err, raw)
+			}
+			if caller := got[sentName(tc.send, "caller")]; caller != c.Caller() {
+				t.Errorf("the caller arrived as %q", caller)
+			}
+			maps.DeleteFunc(got, func(_, v string) bool { return len(v) != 1 || v == "0" })
+			if !maps.Equal(got, tc.want) {
+				t.Errorf("got %v; want %v", got, tc.want)
 			}
 		})
 	}
