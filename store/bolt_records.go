@@ -130,6 +130,17 @@ func (b *Bolt) ListRecords(ctx context.Context, log, before string, limit int) (
 	return list, err
 }
 
+// ListHeld is Records'.
+func (b *Bolt) ListHeld(ctx context.Context, log, before string, limit int) (list []Record, err error) {
+	err = b.view(ctx, func(tx *bbolt.Tx) error {
+		if records := tx.Bucket(bucketRecords).Bucket(heldIn(log)); records != nil {
+			list = backwards(records, log, before, limit)
+		}
+		return nil
+	})
+	return list, err
+}
+
 // backwards returns up to limit records of a bucket before the id before, the last first.
 func backwards(records *bbolt.Bucket, log, before string, limit int) (list []Record) {
 	c := records.Cursor()
@@ -154,6 +165,19 @@ func (b *Bolt) Logs(ctx context.Context) (logs []string, err error) {
 		return records.ForEachBucket(func(name []byte) error {
 			log, _, held := strings.Cut(string(name), "\x00")
 			if !held || records.Bucket([]byte(log)) == nil { // else it is named already
+				logs = append(logs, log)
+			}
+			return nil
+		})
+	})
+	return logs, err
+}
+
+// HeldLogs is Records'.
+func (b *Bolt) HeldLogs(ctx context.Context) (logs []string, err error) {
+	err = b.view(ctx, func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketRecords).ForEachBucket(func(name []byte) error {
+			if log, _, held := strings.Cut(string(name), "\x00"); held {
 				logs = append(logs, log)
 			}
 			return nil

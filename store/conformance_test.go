@@ -463,6 +463,10 @@ func allCalls(ctx context.Context, s Store) map[string]error {
 	_, errs["Ready"] = s.Ready(ctx, time.Now())
 	_, errs["Lease"] = s.Lease(ctx, "q", time.Now(), 1, time.Minute)
 	_, errs["Held"] = s.Held(ctx)
+	_, errs["ListRecords"] = s.ListRecords(ctx, "log", "", 1)
+	_, errs["ListHeld"] = s.ListHeld(ctx, "log", "", 1)
+	_, errs["Logs"] = s.Logs(ctx)
+	_, errs["HeldLogs"] = s.HeldLogs(ctx)
 	return errs
 }
 

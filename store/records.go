@@ -29,8 +29,12 @@ type Records interface {
 	// ListRecords returns up to limit records of a log, the last first: those before the id before, ""
 	// for all.
 	ListRecords(ctx context.Context, log, before string, limit int) ([]Record, error)
+	// ListHeld is ListRecords of held records alone: what is rare among others is found at once.
+	ListHeld(ctx context.Context, log, before string, limit int) ([]Record, error)
 	// Logs returns the names of the logs that have a record, in no special order.
 	Logs(ctx context.Context) ([]string, error)
+	// HeldLogs is Logs of those that have a held record.
+	HeldLogs(ctx context.Context) ([]string, error)
 	// ForgetRecords forgets up to limit records of a log that come before the id before, held ones too,
 	// and returns how many it did.
 	ForgetRecords(ctx context.Context, log, before string, limit int) (int, error)

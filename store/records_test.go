@@ -108,6 +108,23 @@ func testForgetRecords(t *testing.T, s Store) {
 	forget("9", 10, 0)
 }
 
+// wantHeldRecords looks for the held records of "crm", which alone has some.
+func wantHeldRecords(t *testing.T, s Store, before string, limit int, want ...string) {
+	t.Helper()
+	if logs, err := s.HeldLogs(t.Context()); err != nil || !slices.Equal(logs, []string{"crm"}) {
+		t.Errorf("logs with held records: got %q, %v; want crm alone", logs, err)
+	}
+	list, err := s.ListHeld(t.Context(), "crm", before, limit)
+	must(t, err)
+	var got []string
+	for _, r := range list {
+		got = append(got, r.ID+"="+string(r.Body))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("held records before %q, %d at most: got %q; want %q", before, limit, got, want)
+	}
+}
+
 func testHeldRecords(t *testing.T, s Store) {
 	ctx := t.Context()
 	addTo(t, s, 2, record("crm", "1", "a"), record("crm", "2", "a"))
@@ -123,6 +140,10 @@ func testHeldRecords(t *testing.T, s Store) {
 	}
 	wantRecords(t, "a page", s, "crm", "8", 2, "7=a", "1=abc")
 	wantRecords(t, "the last page", s, "crm", "1", 2, "0=of no record before")
+	wantHeldRecords(t, s, "", 5, "1=abc", "0=of no record before")
+	wantHeldRecords(t, s, "", 1, "1=abc")
+	wantHeldRecords(t, s, "1", 5, "0=of no record before")
+	wantHeldRecords(t, s, "", 0)
 	dropped := 0
 	for i := 10; i < 30; i++ {
 		dropped += addTo(t, s, 2, heldRecord(fmt.Sprint("2", i), "h"))
@@ -141,5 +162,7 @@ func testHeldRecords(t *testing.T, s Store) {
 	wantLogs(t, s)
 	addTo(t, s, 2, heldRecord("1", "a"))
 	wantLogs(t, s, "crm")
+	addTo(t, s, 2, record("sms", "1", "a"))
+	wantHeldRecords(t, s, "", 5, "1=a")
 	wantRecords(t, "a log of held ones alone", s, "crm", "", 10, "1=a")
 }

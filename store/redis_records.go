@@ -66,14 +66,14 @@ end
 if redis.call('HLEN', KEYS[4]) == 0 then redis.call('SREM', KEYS[1], ARGV[3]) end
 return forgotten`)
 
-// listRecords is called with the keys of a log's ids, those held, and bodies; the bound, and how many. It
-// answers with so many of each.
+// listRecords is called with the keys of a log's bodies, and of ids of it; the bound, and how many. It
+// answers with so many of each of the ids.
 var listRecords = redis.NewScript(`
 local out = {}
-for k = 1, 2 do
+for k = 2, #KEYS do
   for _, id in ipairs(redis.call('ZRANGE', KEYS[k], ARGV[1], '-', 'BYLEX', 'REV', 'LIMIT', 0, ARGV[2])) do
     out[#out+1] = id
-    out[#out+1] = redis.call('HGET', KEYS[3], id)
+    out[#out+1] = redis.call('HGET', KEYS[1], id)
   end
 end
 return out`)
@@ -110,6 +110,16 @@ func (r *Redis) GetRecord(ctx context.Context, log, id string) (Record, error) {
 
 // ListRecords is Records'.
 func (r *Redis) ListRecords(ctx context.Context, log, before string, limit int) ([]Record, error) {
+	return r.listRecords(ctx, log, before, limit, keyLogIDs+log, keyLogHeld+log)
+}
+
+// ListHeld is Records'.
+func (r *Redis) ListHeld(ctx context.Context, log, before string, limit int) ([]Record, error) {
+	return r.listRecords(ctx, log, before, limit, keyLogHeld+log)
+}
+
+// listRecords lists those whose ids are under the keys.
+func (r *Redis) listRecords(ctx context.Context, log, before string, limit int, ids ...string) ([]Record, error) {
 	if limit < 1 {
 		return nil, nil
 	}
@@ -117,7 +127,7 @@ func (r *Redis) ListRecords(ctx context.Context, log, before string, limit int) 
 	if before != "" {
 		from = "(" + before
 	}
-	answer, err := r.run(ctx, listRecords, logKeys(log), from, limit)
+	answer, err := r.run(ctx, listRecords, append([]string{keyLogBody + log}, ids...), from, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +144,31 @@ func (r *Redis) ListRecords(ctx context.Context, log, before string, limit int) 
 // Logs is Records'.
 func (r *Redis) Logs(ctx context.Context) ([]string, error) {
 	return ask(ctx, r, func(ctx context.Context) ([]string, error) { return r.client.SMembers(ctx, keyLogs).Result() })
+}
+
+// HeldLogs is Records'.
+func (r *Redis) HeldLogs(ctx context.Context) (held []string, err error) {
+	logs, err := r.Logs(ctx)
+	if err != nil || len(logs) == 0 {
+		return nil, err
+	}
+	counts, err := ask(ctx, r, func(ctx context.Context) ([]redis.Cmder, error) {
+		return r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, log := range logs {
+				p.ZCard(ctx, keyLogHeld+log)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, log := range logs {
+		if counts[i].(*redis.IntCmd).Val() > 0 {
+			held = append(held, log)
+		}
+	}
+	return held, nil
 }
 
 // ForgetRecords is Records'.
