@@ -288,6 +288,35 @@ func TestAFileThatIsReadAgainKeepsTheProjectsThatAreTheSame(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsReadAgainReplacesTheProjectsWhoseCertificatesHaveChanged(t *testing.T) {
+	const text = `
+projects:
+  - {id: plain, default_schema: "1", schemas: [{id: "1", steps: [{hangup: busy}]}]}
+  - {id: secured, default_schema: "1", schemas: [{id: "1", steps: [{hangup: busy}]}], hooks: [{id: h, url: "https://a.example/", tls: {ca: ca.pem}}]}
+  - {id: other, default_schema: "1", schemas: [{id: "1", steps: [{hangup: busy}]}], hooks: [{id: h, url: "https://a.example/", tls: {ca: b.pem}}]}`
+	load := func(ca string) *schema.Config {
+		c, err := schema.Load("hookswitch.yaml", []byte(text), schema.LoadOptions{ReadFile: func(name string) ([]byte, error) {
+			if name == "ca.pem" {
+				return []byte(ca), nil
+			}
+			return []byte("b"), nil
+		}})
+		must(t, err)
+		return c
+	}
+	in := serve(t, "", fileProject)
+	must(t, in.SetFile(load("one")))
+	was := in.Current().Projects
+	must(t, in.SetFile(load("two")))
+	now := in.Current().Projects
+	if now[0] != was[0] || now[2] != was[2] {
+		t.Error("a project whose certificates are as they were has been replaced")
+	}
+	if now[1] == was[1] {
+		t.Error("a project whose certificate has changed has not been replaced")
+	}
+}
+
 func TestADocumentThatIsFaultyIsLeftOutAndTheRestIsInUse(t *testing.T) {
 	in := serve(t, bolt(t), fileProject)
 	ctx := t.Context()

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -131,7 +130,7 @@ func tlsConfig(t schema.TLS) (*tls.Config, error) {
 		ClientSessionCache: tls.NewLRUClientSessionCache(sessions),
 	}
 	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
+		pem, err := readPEM(t.CA)
 		if err != nil {
 			return nil, at("tls.ca", err)
 		}
@@ -141,13 +140,33 @@ func tlsConfig(t schema.TLS) (*tls.Config, error) {
 		}
 	}
 	if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		pair, err := readPair(t.Cert, t.Key)
 		if err != nil {
 			return nil, at("tls.cert and tls.key", err)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
+}
+
+func readPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := readPEM(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readPEM(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
+func readPEM(name string) ([]byte, error) {
+	text, err := schema.ReadRegular(name, schema.MaxPEM)
+	if err == nil && len(text) > schema.MaxPEM {
+		err = fmt.Errorf("%s has more than %d bytes", name, schema.MaxPEM)
+	}
+	return text, err
 }
 
 // location returns the first zone that is named, else UTC.

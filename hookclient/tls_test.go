@@ -4,7 +4,10 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,6 +107,34 @@ func TestAClientCertificateIsShown(t *testing.T) {
 			without := prepare(t, New(nil), "https://"+w.addr, func(h *schema.Hook) { h.TLS.CA = ca.file })
 			// TLS 1.2 says so in the handshake, TLS 1.3 when the answer is read.
 			wantFailure(t, ask(without, patience), schema.ReasonTLSError, "tls: ")
+		})
+	}
+}
+
+func TestAPEMFileThatIsNoFileIsRefusedAndNotWaitedFor(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.clientFiles("the switch")
+	pipe, large := filepath.Join(t.TempDir(), "pipe"), filepath.Join(t.TempDir(), "large")
+	for _, err := range []error{syscall.Mkfifo(pipe, 0o600), os.WriteFile(large, nil, 0o600), os.Truncate(large, schema.MaxPEM+1)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		tls  schema.TLS
+		want string
+	}{
+		{"a CA that is a pipe", schema.TLS{CA: pipe}, "tls.ca: read " + pipe + ": not a regular file"},
+		{"a CA that is a device without an end", schema.TLS{CA: "/dev/zero"}, "tls.ca: read /dev/zero: not a regular file"},
+		{"a CA that is too large", schema.TLS{CA: large}, "tls.ca: " + large + " has more than 4194304 bytes"},
+		{"a certificate that is a pipe", schema.TLS{Cert: pipe, Key: key}, "tls.cert and tls.key: read " + pipe + ": not a regular file"},
+		{"a key that is a pipe", schema.TLS{Cert: cert, Key: pipe}, "tls.cert and tls.key: read " + pipe + ": not a regular file"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if _, err := tlsConfig(tc.tls); err == nil || err.Error() != tc.want {
+				t.Errorf("got %v; want %s", err, tc.want)
+			}
 		})
 	}
 }

@@ -252,6 +252,17 @@ func TestEndpointsThatDoNotChangeAreKept(t *testing.T) {
 	two.MaxInFlight = 3
 	must(t, b.Load(config(settings, one, two)))
 	prepared(3, 1)
+	one.TLS = schema.TLS{CA: "ca.pem", Contents: [32]byte{1}}
+	must(t, b.Load(config(settings, one, two)))
+	prepared(4, 2)
+	one.TLS.Contents = [32]byte{2} // the file has changed under its name
+	must(t, b.Load(config(settings, one, two)))
+	prepared(5, 3)
+	must(t, b.Load(config(settings, one, two)))
+	prepared(5, 3)
+	one.TLS = schema.TLS{}
+	must(t, b.Load(config(settings, one, two)))
+	prepared(6, 4)
 	b.accept("a")
 	eventually(t, "delivered", b.empty)
 	bad, three := r.URL+"/bad", webhook(3, r.URL+"/3")
@@ -259,14 +270,14 @@ func TestEndpointsThatDoNotChangeAreKept(t *testing.T) {
 	if err := b.Load(config(settings, three, webhook(4, bad))); err == nil || !strings.Contains(err.Error(), "project p: webhook 4: url: ") {
 		t.Errorf("got %v; want it to name the webhook", err)
 	}
-	prepared(4, 2) // what it had made is closed again, and the rest is as it was
+	prepared(7, 5) // what it had made is closed again, and the rest is as it was
 	b.accept("b")
 	eventually(t, "delivered", b.empty)
 	if got := callIDs(r.requests("/1")) + "," + callIDs(r.requests("/2")); got != "a b,a b" {
 		t.Errorf("delivered %s", got)
 	}
 	must(t, b.Load(config(settings)))
-	prepared(4, 4)
+	prepared(7, 7)
 	b.accept("c") // nobody wants it
 }
 

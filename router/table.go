@@ -73,7 +73,7 @@ type hook struct {
 	stats        *hookStats
 }
 
-// hookSetup is everything that, changed, makes a hook a new one.
+// hookSetup is everything that, changed, makes a hook a new one, the contents of its PEM files included.
 type hookSetup struct {
 	Hook         schema.Hook
 	AllowPrivate bool
@@ -230,8 +230,7 @@ func (s *scheme) resolve() error {
 func (r *Router) buildHook(p *schema.Project, conf *schema.Hook, old *project) (*hook, error) {
 	setup := hookSetup{Hook: *conf, AllowPrivate: p.AllowPrivateHooks, Region: p.Destinations.Region, TZ: p.TZ}
 	if old != nil {
-		// PEM files may have changed under the same name, so such a hook is made anew.
-		if was := old.hooks[conf.ID]; was != nil && conf.TLS == (schema.TLS{}) && reflect.DeepEqual(was.setup, setup) {
+		if was := old.hooks[conf.ID]; was != nil && reflect.DeepEqual(was.setup, setup) {
 			return was, nil
 		}
 	}

@@ -80,6 +80,30 @@ func TestALoadTakesOverTheProjectsThatAreTheSame(t *testing.T) {
 	}
 }
 
+func TestAHookIsMadeAnewWhereItsCertificatesHaveChangedAndOnlyThere(t *testing.T) {
+	var failing error
+	prepared := 0
+	r := routerOf(t, func(*schema.Project, *schema.Hook) (Asker, error) { prepared++; return &answerer{}, failing })
+	load := func(contents byte) (*hook, error) {
+		p := projectOf(t, "a", "380440000001")
+		p.Hooks[0].TLS = schema.TLS{CA: "ca.pem", Contents: [32]byte{contents}}
+		err := r.Load(&schema.Config{DefaultSchema: "a/1", Projects: []*schema.Project{p}})
+		return r.table.Load().projects["a"].hooks["h"], err
+	}
+	first, _ := load(1)
+	if again, err := load(1); again != first || err != nil || prepared != 1 {
+		t.Errorf("with the same contents: prepared %d times, %v; want the hook kept, with its connections and breaker", prepared, err)
+	}
+	second, err := load(2)
+	if second == first || err != nil || prepared != 2 {
+		t.Errorf("with new contents: prepared %d times, %v; want the hook made anew", prepared, err)
+	}
+	failing = errors.New("it holds no PEM certificate")
+	if kept, err := load(3); kept != second || !errors.Is(err, failing) {
+		t.Errorf("with contents that can't be used: got %v; want that error, and the hook as it was", err)
+	}
+}
+
 func TestAProjectThatCantBeMadeReadyIsNamedAndTheTableStays(t *testing.T) {
 	bad := errors.New("no such certificate")
 	r := routerOf(t, func(p *schema.Project, _ *schema.Hook) (Asker, error) {

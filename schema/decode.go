@@ -21,6 +21,7 @@ const (
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	secretType   = reflect.TypeFor[Secret]()
+	tlsType      = reflect.TypeFor[TLS]()
 
 	defaulterType = reflect.TypeFor[defaulter]()
 )

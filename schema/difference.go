@@ -122,8 +122,8 @@ func shown(n *yaml.Node) string {
 	return kindOf(n)
 }
 
-// Same reports that two projects say the same. Which reading of a file or which document they came with
-// does not count, nor what was made of other values.
+// Same reports that two projects say the same, and that the files which they name held the same. Which
+// reading of a file or which document they came with does not count, nor what was made of other values.
 func Same(a, b *Project) bool {
 	return a.ReadOnly == b.ReadOnly && same(reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem())
 }
@@ -137,7 +137,7 @@ func same(a, b reflect.Value) bool {
 		return same(a.Elem(), b.Elem())
 	case reflect.Struct:
 		t := a.Type()
-		if t == secretType {
+		if t == secretType || t == tlsType {
 			return a.Equal(b)
 		}
 		for i := range t.NumField() {

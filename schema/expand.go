@@ -1,19 +1,21 @@
 package schema
 
 import (
+	"crypto/sha256"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// maxSecretFile bounds a file:PATH's content in bytes.
-const maxSecretFile = 64 << 10
+const (
+	// maxSecretFile bounds a file:PATH's content in bytes.
+	maxSecretFile = 64 << 10
+	// MaxPEM bounds a PEM file's: the bundles of systems have some 200 KiB.
+	MaxPEM = 4 << 20
+)
 
 // expand replaces, in a file's text, every ${NAME} of a scalar by the environment's value, and $${ by ${. A value that
 // was put in is not looked at again, so an environment can't name further variables or files.
@@ -88,20 +90,26 @@ func (l *loader) secret(n *yaml.Node, at *path) (Secret, bool) {
 	return NewSecret(strings.TrimSuffix(text, "\r")), true
 }
 
-// readSecret reads a file that may hold a secret: a regular one, since others may have no end or never
-// begin, and of one that is too large only as much as shows that.
-func readSecret(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
+// readNamed reads a file that the configuration names: a secret or a PEM file.
+func readNamed(name string) ([]byte, error) { return ReadRegular(name, MaxPEM) }
+
+// contentsOf returns TLS.Contents. A file that can't be read has none here: who makes the hook ready says so.
+func (l *loader) contentsOf(t *TLS) (sum [sha256.Size]byte) {
+	if t.CA == "" && t.Cert == "" {
+		return sum
 	}
-	defer f.Close()
-	if about, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !about.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+	all := sha256.New()
+	for _, name := range []string{t.CA, t.Cert, t.Key} {
+		one, known := l.digests[name]
+		if !known && name != "" {
+			if text, err := l.opts.ReadFile(name); err == nil {
+				one = sha256.Sum256(text)
+			}
+			l.digests[name] = one
+		}
+		all.Write(one[:])
 	}
-	return io.ReadAll(io.LimitReader(f, maxSecretFile+1))
+	return [sha256.Size]byte(all.Sum(nil))
 }
 
 // beside returns a path as seen from the configuration file's folder.

@@ -1,6 +1,9 @@
 package schema
 
-import "time"
+import (
+	"crypto/sha256"
+	"time"
+)
 
 // Hook is a customer's "forwarding number" webhook: how it is asked, how its answer is read, and
 // how much patience it gets. Field meanings are those of configs/hookswitch.yaml.
@@ -99,6 +102,9 @@ type TLS struct {
 	Key  string `yaml:"key"`
 	// ServerName is checked against the certificate in place of the URL's host.
 	ServerName string `yaml:"server_name"`
+	// Contents is a digest of what the files held when the configuration was read, before anybody else
+	// read them: where it is the same, so are they. All zero without files.
+	Contents [sha256.Size]byte `yaml:"-"`
 }
 
 // ParamRule is one parameter of a request, under a name of the customer's choosing. Exactly one of

@@ -17,8 +17,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// LoadOptions say where a configuration's ${NAME} and file:PATH come from; nil is the process's own
-// environment and file system. A test gives its own.
+// LoadOptions say where a configuration's ${NAME}, file:PATH and PEM files come from; nil is the process's
+// own environment and file system. A test gives its own.
 type LoadOptions struct {
 	Getenv   func(name string) (string, bool)
 	ReadFile func(path string) ([]byte, error)
@@ -26,8 +26,8 @@ type LoadOptions struct {
 	Version uint64
 }
 
-// maxConfig bounds a configuration file's length in bytes.
-const maxConfig = 32 << 20
+// MaxConfig bounds a configuration file's length in bytes.
+const MaxConfig = 32 << 20
 
 // Load reads a configuration, the YAML text of the file called name, and checks all of it: keys,
 // types, values and every reference from one part to another. What it returns can be used as it is:
@@ -40,7 +40,7 @@ func Load(name string, text []byte, opts LoadOptions) (*Config, error) {
 		opts.Getenv = os.LookupEnv
 	}
 	if opts.ReadFile == nil {
-		opts.ReadFile = readSecret
+		opts.ReadFile = readNamed
 	}
 	l := newLoader(name, opts)
 	c := &Config{}
@@ -74,20 +74,21 @@ type loader struct {
 	refused map[string]bool
 
 	types          map[reflect.Type]*structType
-	nodes, aliased int                         // decoded so far, in all and through aliases
-	inAlias        bool                        // what is decoded now stands under an alias
-	stopped        bool                        // a limit was reached; decode no more
-	pace           *Pace                       // of a tenant's; nil for a file, which is read where calls don't wait for it
-	managed        bool                        // what is read is a tenant's, by the API: no ${NAME}, no files
-	zones          map[string]*time.Location   // by name, as reading one is slow
-	links          map[[sha256.Size]byte]*path // the tokens of incoming links, and where they stand
+	nodes, aliased int                          // decoded so far, in all and through aliases
+	inAlias        bool                         // what is decoded now stands under an alias
+	stopped        bool                         // a limit was reached; decode no more
+	pace           *Pace                        // of a tenant's; nil for a file, which is read where calls don't wait for it
+	managed        bool                         // what is read is a tenant's, by the API: no ${NAME}, no files
+	zones          map[string]*time.Location    // by name, as reading one is slow
+	digests        map[string][sha256.Size]byte // of PEM files, by name, as many hooks may share one
+	links          map[[sha256.Size]byte]*path  // the tokens of incoming links, and where they stand
 }
 
 // parse reads the text into a tree. It bounds what the YAML reader gets to see; that one bounds the
 // depth of nesting itself.
 func (l *loader) parse(text []byte) (root *yaml.Node) {
-	if len(text) > maxConfig {
-		l.syntax(1, 1, fmt.Sprintf("%d bytes", len(text)), fmt.Sprintf("at most %d", maxConfig))
+	if len(text) > MaxConfig {
+		l.syntax(1, 1, fmt.Sprintf("%d bytes", len(text)), fmt.Sprintf("at most %d", MaxConfig))
 		return nil
 	}
 	if !l.plainText(text) {

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (l *loader) outcome() error {
 }
 
 func newLoader(file string, opts LoadOptions) *loader {
-	return &loader{file: file, opts: opts, refused: map[string]bool{}, types: map[reflect.Type]*structType{}, zones: map[string]*time.Location{}}
+	return &loader{file: file, opts: opts, refused: map[string]bool{}, types: map[reflect.Type]*structType{}, zones: map[string]*time.Location{}, digests: map[string][sha256.Size]byte{}}
 }
 
 // parseJSON reads JSON into the tree that the decoder knows. The YAML reader would not do: JSON may be

@@ -189,6 +189,9 @@ func (l *loader) checkHookTLS(t *TLS, at *path) {
 			*file = l.beside(*file)
 		}
 	}
+	if !l.managed {
+		t.Contents = l.contentsOf(t)
+	}
 }
 
 func (l *loader) checkBreaker(b *Breaker, at *path) {
