@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,12 +15,24 @@ import (
 	"hookswitch/schema"
 )
 
-// loadFile reads and validates a configuration file.
-func loadFile(name string) (*schema.Config, error) { return loadAgain(name, 1) }
+// loadFile reads and validates a configuration, of a pipe too: somebody may make it as it is read.
+func loadFile(name string) (*schema.Config, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, schema.MaxConfig+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return schema.Load(name, text, schema.LoadOptions{Version: 1})
+}
 
-// loadAgain is loadFile for the time that reading says.
+// loadAgain is loadFile for the time that reading says, and for a regular file alone: were anything else
+// waited for, no later file would be read.
 func loadAgain(name string, reading uint64) (*schema.Config, error) {
-	text, err := os.ReadFile(name)
+	text, err := schema.ReadRegular(name, schema.MaxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
@@ -45,8 +59,8 @@ func watch(name string) *watcher {
 	return w
 }
 
-// run calls reload on SIGHUP, and once the file's content has changed and then stayed the same for
-// one look, so that a half-written file is not taken up. It returns when ctx is done.
+// run calls reload on SIGHUP, and once the file has been written to or touched and then stayed the same
+// for one look, so that a half-written file is not taken up. It returns when ctx is done.
 func (w *watcher) run(ctx context.Context, reload func(cause string)) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
@@ -66,25 +80,44 @@ func (w *watcher) run(ctx context.Context, reload func(cause string)) {
 	}
 }
 
-// fileWatch tells when a file has new content that is no longer being written. It keeps the content's
-// hash alone: a configuration may be of many megabytes.
+// fileWatch tells when a file is another than before, and no longer being written. It keeps a hash alone: a
+// configuration may be of many megabytes.
 type fileWatch struct {
 	name        string
 	hash        maphash.Hash
-	seen, taken uint64 // of the content at the last look; of the content last acted on
+	seen, taken uint64 // of the file at the last look; of the one last acted on
 }
 
+// read returns the hash of the file's content and of when it was written to or touched; of one that can't
+// be read, that of the reason, so that it is told once.
 func (w *fileWatch) read() uint64 {
-	f, err := os.Open(w.name)
-	if err != nil {
+	w.hash.Reset()
+	err := w.readInto(&w.hash)
+	if errors.Is(err, fs.ErrNotExist) {
 		return w.taken // being replaced: look again
 	}
-	defer f.Close()
-	w.hash.Reset()
-	if _, err := io.Copy(&w.hash, f); err != nil {
-		return w.taken
+	if err != nil {
+		w.hash.Reset()
+		_, _ = w.hash.WriteString(err.Error())
 	}
 	return w.hash.Sum64()
+}
+
+func (w *fileWatch) readInto(hash io.Writer) error {
+	f, err := schema.OpenRegular(w.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	about, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(hash, about.ModTime().UnixNano()); err != nil {
+		return err
+	}
+	_, err = io.Copy(hash, io.LimitReader(f, schema.MaxConfig+1))
+	return err
 }
 
 func (w *fileWatch) settled() bool {
