@@ -65,10 +65,7 @@ type service struct {
 // is ready. It is ended with the test.
 func start(t *testing.T, config string, env ...string) *service {
 	t.Helper()
-	s := &service{t: t, Config: filepath.Join(t.TempDir(), "hookswitch.yaml"), log: &logBuffer{}, done: make(chan struct{})}
-	s.write(config)
-	s.cmd = exec.Command(binary, "serve", "-c", s.Config)
-	s.cmd.Env = append(os.Environ(), env...)
+	s := serving(t, config, env...)
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -76,35 +73,61 @@ func start(t *testing.T, config string, env ...string) *service {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	listening := make(chan string, 1)
-	read := make(chan struct{})
+	listening, read := s.follow(stderr)
 	go func() {
-		defer close(read)
-		lines := bufio.NewScanner(stderr)
+		<-read
+		s.ended()
+	}()
+	s.untilServing(listening)
+	return s
+}
+
+// serving is start's service, before it runs.
+func serving(t *testing.T, config string, env ...string) *service {
+	t.Helper()
+	s := &service{t: t, Config: filepath.Join(t.TempDir(), "hookswitch.yaml"), log: &logBuffer{}, done: make(chan struct{})}
+	s.write(config)
+	s.cmd = exec.Command(binary, "serve", "-c", s.Config)
+	s.cmd.Env = append(os.Environ(), env...)
+	return s
+}
+
+// follow keeps what the process logs; listening tells where it serves, read is closed with the log's end.
+func (s *service) follow(log io.Reader) (listening <-chan string, read <-chan struct{}) {
+	at, end := make(chan string, 1), make(chan struct{})
+	go func() {
+		defer close(end)
+		lines := bufio.NewScanner(log)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
 			s.log.add(lines.Text())
 			var l struct{ Msg, Listen string }
 			if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "serving" {
-				listening <- l.Listen
+				at <- l.Listen
 			}
 		}
 	}()
-	go func() {
-		<-read
-		s.err = s.cmd.Wait()
-		close(s.done)
-	}()
-	t.Cleanup(s.stop)
+	return at, end
+}
+
+// ended waits until the process has ended.
+func (s *service) ended() {
+	s.err = s.cmd.Wait()
+	close(s.done)
+}
+
+// untilServing waits for the address.
+func (s *service) untilServing(listening <-chan string) {
+	s.t.Helper()
+	s.t.Cleanup(s.stop)
 	select {
 	case address := <-listening:
 		s.URL = "http://" + address
 	case <-s.done:
-		t.Fatalf("the service ended: %v\n%s", s.err, s.log)
+		s.t.Fatalf("the service ended: %v\n%s", s.err, s.log)
 	case <-time.After(10 * time.Second):
-		t.Fatalf("the service did not begin to serve\n%s", s.log)
+		s.t.Fatalf("the service did not begin to serve\n%s", s.log)
 	}
-	return s
 }
 
 // write replaces the configuration file, at once and whole.

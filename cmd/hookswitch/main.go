@@ -67,12 +67,29 @@ func main() {
 	line.BindTo(os.Stdout, (*io.Writer)(nil))
 	if err := line.Run(); err != nil {
 		stop()
-		if faults := (schema.Faults)(nil); errors.As(err, &faults) {
-			fmt.Fprintln(os.Stderr, faults.Error())
-		} else {
-			fmt.Fprintf(os.Stderr, "hookswitch: %v\n", err)
+		var within <-chan time.Time // for ever
+		if line.Command() == "serve" {
+			within = time.After(lastWords) // whoever starts it anew must see it end
 		}
+		report(os.Stderr, err, within)
 		os.Exit(1)
+	}
+}
+
+// report prints err to w, and waits until that is done, or within ends.
+func report(w io.Writer, err error, within <-chan time.Time) {
+	text := fmt.Sprintf("hookswitch: %v\n", err)
+	if faults := (schema.Faults)(nil); errors.As(err, &faults) {
+		text = faults.Error() + "\n"
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.WriteString(w, text)
+	}()
+	select {
+	case <-done:
+	case <-within:
 	}
 }
 

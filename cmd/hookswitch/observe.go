@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -20,21 +21,42 @@ import (
 	"hookswitch/schema"
 )
 
-// newLogger writes to standard error; its level can change at run time.
-func newLogger(conf schema.Log) (*zap.Logger, zap.AtomicLevel, error) {
-	level, err := zap.ParseAtomicLevel(conf.Level)
-	if err != nil {
-		return nil, level, fmt.Errorf("log.level: %w", err)
+// openLog makes the log, which is written to standard error; its level can change at run time.
+func (s *service) openLog(conf schema.Log) (err error) {
+	if s.level, err = zap.ParseAtomicLevel(conf.Level); err != nil {
+		return fmt.Errorf("log.level: %w", err)
 	}
+	encoder := newEncoder(conf)
+	s.lines = startLogLines(os.Stderr, func(lost uint64) []byte { return lostLine(encoder, time.Now(), lost) })
+	s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "hookswitch_log_lines_dropped_total", Help: "Lines of the log that were dropped, as they could not be written, or not soon enough.",
+	}, func() float64 { return float64(s.lines.lost.Load()) }))
+	s.log = zap.New(zapcore.NewCore(encoder, s.lines, s.level), zap.ErrorOutput(s.lines))
+	return nil
+}
+
+func newEncoder(conf schema.Log) zapcore.Encoder {
 	form := zap.NewProductionEncoderConfig()
 	form.TimeKey, form.EncodeTime = "time", zapcore.RFC3339NanoTimeEncoder
-	encoder := zapcore.NewJSONEncoder(form)
 	if conf.Format == "console" {
 		form.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
-		encoder = zapcore.NewConsoleEncoder(form)
+		return zapcore.NewConsoleEncoder(form)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)), level, nil
+	return zapcore.NewJSONEncoder(form)
 }
+
+// lostLine tells of lines that the log lacks, at every level.
+func lostLine(encoder zapcore.Encoder, now time.Time, lost uint64) []byte {
+	entry := zapcore.Entry{Level: zapcore.WarnLevel, Time: now, Message: "log lines were dropped"}
+	line, err := encoder.EncodeEntry(entry, []zap.Field{zap.Uint64("lines", lost)})
+	if err != nil {
+		return nil // an encoder fails on fields of other kinds alone
+	}
+	return line.Bytes()
+}
+
+// lastWords is how long the process, when it ends, waits for those who read its standard error.
+const lastWords = time.Second
 
 // sampled is log for what calls cause, bounded as configured. The service's own lines are not: of a
 // faulty file, every fault is told.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/signal"
 	"reflect"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +23,7 @@ type serveCommand struct {
 
 // Run serves until ctx is done, then drains.
 func (c *serveCommand) Run(ctx context.Context) error {
+	signal.Ignore(syscall.SIGPIPE) // a log without a reader ends no call
 	collectAt(gcPercent)
 	watched := watch(c.Config) // before it is read, so that no change goes unseen
 	cfg, err := loadFile(c.Config)

@@ -30,6 +30,7 @@ import (
 // service is the rooms, wired.
 type service struct {
 	log       *zap.Logger
+	lines     *logLines // of log
 	level     zap.AtomicLevel
 	registry  *prometheus.Registry
 	store     store.Store // nil for none
@@ -65,7 +66,7 @@ func newService(cfg *schema.Config) (s *service, err error) {
 		}
 	}()
 	s.running.Store(cfg)
-	if s.log, s.level, err = newLogger(cfg.Log); err != nil {
+	if err := s.openLog(cfg.Log); err != nil {
 		return s, err
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -276,7 +277,9 @@ func (s *service) close() {
 		}
 	}
 	s.tracing()
-	if s.log != nil {
-		_ = s.log.Sync() // fails on a terminal
+	if s.lines != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		s.lines.close(ctx)
+		cancel()
 	}
 }
