@@ -36,7 +36,7 @@ func TestTheCommentedExampleShowsTheDefaults(t *testing.T) {
 	examples := []string{"ID", "Name", "DefaultSchema", "URL", "Headers", "Auth", "Sign", "Params", "Dial", "Destinations.Allow",
 		"Destinations.Deny", "Intakes", "Numbers", "Schemas", "Hooks", "Webhooks", "Incoming",
 		"Version", "ReadOnly"}
-	got.Projects, got.Admin.Tokens = nil, nil
+	got.Projects, got.SaysProjects, got.Admin.Tokens = nil, false, nil
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("the installation's settings: got %+v; want the defaults %+v", *got, want)
 	}

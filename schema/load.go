@@ -58,8 +58,20 @@ func Load(name string, text []byte, opts LoadOptions) (*Config, error) {
 	for _, p := range c.Projects {
 		p.ReadOnly, p.Version = name, max(1, opts.Version)
 	}
+	c.SaysProjects = l.saysProjects()
 	c.Notes = l.notes
 	return c, nil
+}
+
+// saysProjects reports whether the file says which projects there are, and notes where it doesn't.
+func (l *loader) saysProjects() bool {
+	var root *path
+	at := root.field("projects")
+	if !l.has(at) {
+		l.note(at, "nothing, so that no number is known; write projects: [] where that is meant, as a reload refuses a file that has lost the key")
+		return false
+	}
+	return true
 }
 
 // loader is one Load at work.

@@ -194,6 +194,7 @@ func TestAnEmptyFileGivesTheDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		got.Notes = nil // it has no projects
 		if !reflect.DeepEqual(*got, want) {
 			t.Errorf("%s: got %+v; want the defaults", name, got)
 		}
@@ -235,6 +236,19 @@ func TestVariablesAndSecretFilesAreFilledIn(t *testing.T) {
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("value %d: got %q; want %q", i, got[i], want[i])
+		}
+	}
+}
+
+func TestAFileSaysOfItsProjectsWhetherItHasSome(t *testing.T) {
+	const one = "\n  - {id: a, default_schema: \"1\", schemas: [{id: \"1\", steps: [{hangup: busy}]}]}\n"
+	for text, want := range map[string]bool{
+		"": false, "# nothing": false, "---\n": false, "~": false, "store: none": false, "projects:": false, "projects: null": false,
+		"projects: []": true, "projects:" + one: true,
+	} {
+		c, err := Load("a.yaml", []byte(text), LoadOptions{})
+		if err != nil || c.SaysProjects != want || (len(c.Notes) == 0) != want {
+			t.Errorf("%q: got %v, %+v; want %v, and a note where it says nothing", text, err, c, want)
 		}
 	}
 }

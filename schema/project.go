@@ -24,6 +24,9 @@ type Config struct {
 	// Projects are shared between configurations where they are the same: read them, don't change them.
 	Projects []*Project `yaml:"projects"`
 
+	// SaysProjects tells a file that has projects, be it an empty list, from one that says nothing of them.
+	SaysProjects bool `yaml:"-"`
+
 	// Notes are of what is sound in the file and worth knowing all the same, as faults are written.
 	Notes []string `yaml:"-"`
 }

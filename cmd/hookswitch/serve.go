@@ -79,14 +79,7 @@ func (s *service) countReloads(reg prometheus.Registerer) {
 // reload takes up the whole of a changed file, or nothing of it.
 func (s *service) reload(name, cause string) {
 	began := time.Now()
-	s.readings++
-	var cfg *schema.Config
-	var err error
-	s.room.aside(func() {
-		if cfg, err = loadAgain(name, s.readings); err == nil {
-			err = s.control.SetFile(cfg)
-		}
-	})
+	cfg, gone, err := s.takeUp(name)
 	if err != nil {
 		s.reloads.WithLabelValues("refused").Inc()
 		s.current.Set(0)
@@ -113,11 +106,29 @@ func (s *service) reload(name, cause string) {
 	for _, key := range needRestart(s.running.Swap(cfg), cfg) {
 		s.log.Warn("this change needs a restart", zap.String("key", key))
 	}
+	gone.tell(s.log, cfg.Log.MaskNumbers)
 	s.reloads.WithLabelValues("ok").Inc()
 	s.current.Set(1)
 	s.log.Info("reloaded", zap.String("cause", cause), zap.Uint64("table", s.router.Version()),
 		zap.Float64("took_ms", float64(time.Since(began))/float64(time.Millisecond)))
 	debug.FreeOSMemory() // several times what stays, and nothing else would free it while few calls come
+}
+
+// takeUp reads the file again and takes up its projects, and tells what it no longer has.
+func (s *service) takeUp(name string) (cfg *schema.Config, gone losses, err error) {
+	s.readings++
+	was := s.running.Load()
+	s.room.aside(func() {
+		if cfg, err = loadAgain(name, s.readings); err != nil {
+			return
+		}
+		if err = refuseSilence(name, was, cfg); err != nil {
+			return
+		}
+		gone = lossesOf(was, cfg)
+		err = s.control.SetFile(cfg)
+	})
+	return cfg, gone, err
 }
 
 func faultLines(err error) []string {
