@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"go.uber.org/zap"
 
 	"hookswitch/schema"
@@ -104,6 +105,51 @@ func readDelivery(r *store.Record) (d schema.Delivery, created time.Time, event 
 		d.Created, d.Event, d.EventID, d.CallID = created, e.Kind, e.ID, e.CallID
 	}
 	return d, created, event
+}
+
+// readState is what readDelivery says of the delivery's state, and when it was last tried. It makes less garbage:
+// it is done of all that failed, again and again while somebody watches.
+func readState(r *store.Record) (state schema.DeliveryState, tried time.Time) {
+	var created, last time.Time
+	for line := range bytes.Lines(r.Body) {
+		e, ok := readEntry(line)
+		if !ok || e.at().Before(last) {
+			continue // nothing that we wrote, or of before
+		}
+		state, last = e.State, e.at()
+		if e.Attempt != nil {
+			tried = last
+		}
+		if !e.Created.IsZero() {
+			created = e.Created
+		}
+	}
+	if tried.IsZero() {
+		tried = created
+	}
+	return state, tried
+}
+
+// readEntry reads the state and the times of a line.
+func readEntry(line []byte) (e logEntry, ok bool) {
+	if !gjson.ValidBytes(line) {
+		return e, false
+	}
+	gjson.ParseBytes(line).ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "created":
+			e.Created, _ = time.Parse(time.RFC3339Nano, value.Str)
+		case "attempt":
+			e.Attempt = &schema.DeliveryAttempt{}
+			e.Attempt.At, _ = time.Parse(time.RFC3339Nano, value.Get("at").Str)
+		case "state":
+			e.State = schema.DeliveryState(value.Str)
+		case "replayed":
+			e.Replayed, _ = time.Parse(time.RFC3339Nano, value.Str)
+		}
+		return true
+	})
+	return e, true
 }
 
 const (

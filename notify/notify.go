@@ -81,6 +81,7 @@ type Notify struct {
 	settings atomic.Pointer[schema.Events]
 	table    atomic.Pointer[table]
 	written  *logbook
+	looks    looks
 
 	emitted  chan *schema.Event // by decisions, to be accepted
 	taken    atomic.Uint64      // how many events were accepted
@@ -106,8 +107,8 @@ func New(o Options) *Notify {
 	n := &Notify{
 		store: o.Store, sender: o.Sender, memory: o.Memory, log: o.Log, now: o.Now, after: o.After, random: o.Random,
 		emitted: make(chan *schema.Event, maxEmitted), wake: make(chan struct{}, 1),
-		finished: finished{wake: make(chan struct{}, 1)},
-		lanes:    map[string]*lane{}, disabled: map[string]disabled{}, orphans: map[string]time.Time{},
+		finished: finished{wake: make(chan struct{}, 1)}, looks: looks{by: map[string]*look{}},
+		lanes: map[string]*lane{}, disabled: map[string]disabled{}, orphans: map[string]time.Time{},
 	}
 	if n.log == nil {
 		n.log = zap.NewNop()

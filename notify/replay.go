@@ -61,25 +61,42 @@ func (n *Notify) each(ctx context.Context, f schema.DeliveryFilter, before strin
 	if !f.Since.IsZero() {
 		since = firstID(f.Since)
 	}
-	readers := make([]logReader, len(logs))
-	for i, log := range logs {
-		readers[i] = logReader{store: n.store, log: log, before: before}
-	}
+	return n.eachRecord(ctx, n.readers(logs, &f, before), since, func(r *store.Record) (bool, error) {
+		d, _, _ := readDelivery(r)
+		if !selects(&f, &d) {
+			return true, nil
+		}
+		return yield(&d, r)
+	})
+}
+
+// eachRecord yields what the readers have, the newest first, down to the id since and maxScan records at most.
+func (n *Notify) eachRecord(ctx context.Context, readers []logReader, since string, yield func(*store.Record) (bool, error)) (next string, err error) {
 	for range maxScan {
 		r, err := newest(ctx, readers)
 		if err != nil || r == nil || r.ID < since {
 			return "", err
 		}
-		before = r.ID
-		d, _, _ := readDelivery(r)
-		if !selects(&f, &d) {
-			continue
-		}
-		if more, err := yield(&d, r); err != nil || !more {
-			return before, err
+		next = r.ID
+		if more, err := yield(r); err != nil || !more {
+			return next, err
 		}
 	}
-	return before, nil
+	return next, nil
+}
+
+// readers read what the filter may select of the logs. What failed is among the held records, where it need
+// not be looked for among all that was delivered.
+func (n *Notify) readers(logs []string, f *schema.DeliveryFilter, before string) []logReader {
+	list := n.store.ListRecords
+	if f.State == schema.DeliveryFailed {
+		list = n.store.ListHeld
+	}
+	readers := make([]logReader, len(logs))
+	for i, log := range logs {
+		readers[i] = logReader{more: list, log: log, before: before}
+	}
+	return readers
 }
 
 // logsOf returns the logs in which there may be what the filter selects.
@@ -90,7 +107,11 @@ func (n *Notify) logsOf(ctx context.Context, f *schema.DeliveryFilter) (logs []s
 	if f.Project != "" && f.Webhook != 0 {
 		return []string{queueOf(f.Project, f.Webhook)}, nil
 	}
-	all, err := n.store.Logs(ctx)
+	names := n.store.Logs
+	if f.State == schema.DeliveryFailed {
+		names = n.store.HeldLogs
+	}
+	all, err := names(ctx)
 	for _, log := range all {
 		project, webhook := splitQueue(log)
 		if (f.Project == "" || f.Project == project) && (f.Webhook == 0 || f.Webhook == webhook) {
@@ -115,7 +136,7 @@ func lastTried(d *schema.Delivery) time.Time {
 
 // logReader goes through a log backwards.
 type logReader struct {
-	store  store.Records
+	more   func(ctx context.Context, log, before string, limit int) ([]store.Record, error)
 	log    string
 	before string
 	list   []store.Record
@@ -125,7 +146,7 @@ type logReader struct {
 // peek returns the next record, nil at the end.
 func (r *logReader) peek(ctx context.Context) (*store.Record, error) {
 	if len(r.list) == 0 && !r.ended {
-		list, err := r.store.ListRecords(ctx, r.log, r.before, page)
+		list, err := r.more(ctx, r.log, r.before, page)
 		if err != nil {
 			return nil, err
 		}
