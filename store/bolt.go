@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -62,7 +63,7 @@ const (
 	pace       = 4 * time.Millisecond
 	restful    = 3
 	maxRest    = 40 * time.Millisecond
-	sweepEvery = time.Second // how often expired values are looked for
+	sweepEvery = time.Second // how often expired values are looked for, and whether the file is in its place
 	maxSweep   = 5000        // how many one sweep removes
 	// mapped is address space, not memory: a file that outgrows it is mapped anew, for which a write
 	// has to wait until all reads have ended, a backup too.
@@ -73,8 +74,12 @@ const (
 // gathers those that wait into one transaction and one flush.
 type Bolt struct {
 	db       *bbolt.DB
-	remember int              // deletions of a kind
-	now      func() time.Time // what values expire by
+	file     *os.File              // that db has open, with its lock; nil of Damaged
+	damage   atomic.Pointer[error] // what was found; from then on db is not used any more
+	replaced bool                  // the alarm of it has been raised; the writer's own
+	alarms   chan Alarm            // of capacity 2: each is sent once at most
+	remember int                   // deletions of a kind
+	now      func() time.Time      // what values expire by
 	writes   chan *write
 	quit     chan struct{} // closed by Close
 	done     chan struct{} // closed by the writer at its end
@@ -96,6 +101,8 @@ type write struct {
 }
 
 // OpenBolt opens the file at path, or makes it, its folder too, and brings it to the current schema.
+// ErrDamaged where what is there can't be read, which then is left as it is; ErrInUse where another process
+// has it.
 func OpenBolt(ctx context.Context, path string) (*Bolt, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("make the store's folder: %w", err)
@@ -104,21 +111,54 @@ func OpenBolt(ctx context.Context, path string) (*Bolt, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = max(time.Millisecond, min(wait, time.Until(deadline)))
 	}
-	db, err := bbolt.Open(path, 0o640, &bbolt.Options{Timeout: wait, FreelistType: bbolt.FreelistMapType, InitialMmapSize: mapped})
+	b := newBolt()
+	err := b.open(path, &bbolt.Options{Timeout: wait, FreelistType: bbolt.FreelistMapType, InitialMmapSize: mapped})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("open %s: %w", path, ErrInUse)
 	case err != nil:
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	if err := db.Update(migrate); err != nil {
-		db.Close()
+	if err := b.prepare(); err != nil {
+		b.close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	b := &Bolt{db: db, remember: maxGone, now: time.Now, writes: make(chan *write), quit: make(chan struct{}), done: make(chan struct{}),
-		watchers: map[chan struct{}]func() bool{}, leases: map[string]lease{}}
 	go b.write()
 	return b, nil
+}
+
+func newBolt() *Bolt {
+	return &Bolt{alarms: make(chan Alarm, 2), remember: maxGone, now: time.Now, writes: make(chan *write), quit: make(chan struct{}), done: make(chan struct{}),
+		watchers: map[chan struct{}]func() bool{}, leases: map[string]lease{}}
+}
+
+// prepare brings the file to the current schema. One that has it is not written, as it may prove damaged yet.
+func (b *Bolt) prepare() error {
+	var version uint64
+	err := b.read(func(tx *bbolt.Tx) error {
+		version = schemaOf(tx.Bucket(bucketMeta))
+		return b.checkWhole(tx)
+	})
+	switch {
+	case err != nil:
+		return err
+	case version > boltSchema:
+		return errNewer(version, boltSchema)
+	case version == boltSchema:
+		return nil
+	}
+	return b.change(migrate)
+}
+
+// schemaOf returns the version of the layout, 0 for none yet.
+func schemaOf(meta *bbolt.Bucket) uint64 {
+	if meta == nil {
+		return 0
+	}
+	if v := meta.Get(keySchema); len(v) == 8 {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
 }
 
 func migrate(tx *bbolt.Tx) error {
@@ -126,19 +166,12 @@ func migrate(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	var version uint64
-	if v := meta.Get(keySchema); len(v) == 8 {
-		version = binary.BigEndian.Uint64(v)
-	}
-	if version > boltSchema {
-		return errNewer(version, boltSchema)
-	}
-	for ; version < boltSchema; version++ {
+	for version := schemaOf(meta); version < boltSchema; version++ {
 		if err := migrations[version](tx); err != nil {
 			return fmt.Errorf("migrate from schema %d: %w", version, err)
 		}
 	}
-	return meta.Put(keySchema, number(version))
+	return meta.Put(keySchema, number(boltSchema))
 }
 
 // Ping fails once the store is closed.
@@ -162,14 +195,14 @@ func (b *Bolt) Close() error {
 	b.mu.Unlock()
 	close(b.quit)
 	<-b.done
-	return unavailable(b.db.Close())
+	return unavailable(b.close())
 }
 
 func (b *Bolt) view(ctx context.Context, do func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}
-	return classify(b.db.View(do))
+	return classify(b.read(do))
 }
 
 // classify lets our own errors pass and wraps the others.
@@ -184,6 +217,9 @@ func classify(err error) error {
 // may run all the same, so what it uses must be its own, and the caller may read what it left behind
 // only where update returned nil.
 func (b *Bolt) update(ctx context.Context, do func(*bbolt.Tx) error, after func()) error {
+	if err := b.harm(); err != nil {
+		return err // at once, though the writer has others to wait for
+	}
 	w := &write{ctx, do, after, make(chan error, 1)}
 	select {
 	case b.writes <- w:
@@ -219,6 +255,7 @@ func (b *Bolt) write() {
 			shared, next = len(batch), began.Add(interval(time.Since(began)))
 		case <-tick.C:
 			b.sweep()
+			b.checkPlace()
 		case <-b.quit:
 			return
 		}
@@ -248,7 +285,7 @@ var errNothingToWrite = errors.New("nothing to write")
 
 func (b *Bolt) commit(batch []*write) {
 	errs := make([]error, len(batch))
-	failed := b.db.Update(func(tx *bbolt.Tx) error {
+	failed := b.change(func(tx *bbolt.Tx) error {
 		todo := 0
 		for i, w := range batch {
 			if err := w.ctx.Err(); err != nil {

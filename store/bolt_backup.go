@@ -19,7 +19,7 @@ import (
 // during a backup can't be used again before its end.
 func (b *Bolt) Backup(ctx context.Context, w io.Writer) error {
 	sum := sha256.New()
-	err := b.db.View(func(tx *bbolt.Tx) error {
+	err := b.read(func(tx *bbolt.Tx) error {
 		_, err := tx.WriteTo(io.MultiWriter(&untilDone{ctx, w}, sum))
 		return err
 	})
@@ -77,11 +77,11 @@ func restore(ctx context.Context, path string, r io.Reader) error {
 	}
 	// The lock on the old file keeps a process from going on with it, unseen, after it was replaced.
 	// There may be none, and one that bbolt can't read is what a backup is for.
-	old, err := bbolt.Open(path, 0o640, &bbolt.Options{ReadOnly: true, Timeout: 100 * time.Millisecond})
-	if errors.Is(err, bolterrors.ErrTimeout) {
+	old := newBolt()
+	if err := old.open(path, &bbolt.Options{ReadOnly: true, Timeout: 100 * time.Millisecond}); errors.Is(err, bolterrors.ErrTimeout) {
 		return errors.New("a process has it open; stop it first")
 	} else if err == nil {
-		defer old.Close()
+		defer old.close()
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err

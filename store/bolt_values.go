@@ -132,7 +132,7 @@ func dropValue(tx *bbolt.Tx, k []byte) error {
 // sweep removes values that have expired. What it can't remove now, on a full disk, stays unseen.
 func (b *Bolt) sweep() {
 	var gone [][]byte
-	_ = b.db.View(func(tx *bbolt.Tx) error {
+	_ = b.read(func(tx *bbolt.Tx) error {
 		end := number(millis(b.now()))
 		c := tx.Bucket(bucketExpiry).Cursor()
 		for k, _ := c.First(); k != nil && bytes.Compare(k[:8], end) <= 0 && len(gone) < maxSweep; k, _ = c.Next() {
@@ -143,7 +143,7 @@ func (b *Bolt) sweep() {
 	if len(gone) == 0 {
 		return
 	}
-	_ = b.db.Update(func(tx *bbolt.Tx) error {
+	_ = b.change(func(tx *bbolt.Tx) error {
 		for _, k := range gone {
 			if err := dropValue(tx, k); err != nil {
 				return err

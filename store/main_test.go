@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 		writeUntilKilled(os.Args[1], os.Args[2])
 	case "fill":
 		fillDisk(os.Args[1])
+	case "limit":
+		growToLimit(os.Args[1])
 	default:
 		panic("unknown child")
 	}

@@ -57,6 +57,10 @@ var (
 	ErrUnavailable = errors.New("store: unavailable")
 	// ErrFull is the ErrUnavailable of a store without space left.
 	ErrFull = fmt.Errorf("%w: no space left; free some, nothing acknowledged is lost", ErrUnavailable)
+	// ErrDamaged is the ErrUnavailable, for good, of a file that can't be read: it is not touched any more.
+	ErrDamaged = fmt.Errorf("%w: its file is damaged; stop the service, restore a backup (hookswitch restore) or move the file away, and start it again", ErrUnavailable)
+	// ErrReplaced is an Alarm's.
+	ErrReplaced = errors.New("the store's file was removed or replaced while in use, and all that is written to it is lost at the next start; back it up by the admin API (hookswitch backup --admin URL), stop the service, and restore that")
 )
 
 // Store is all that survives. It is safe for concurrent use. Every method ends with its context, with
@@ -174,11 +178,23 @@ func unavailable(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, bolterrors.ErrMaxSizeReached),
-		redis.IsOOMError(err), strings.Contains(strings.ToLower(err.Error()), "no space left"): // of Redis' own disk
+	case errors.Is(err, ErrUnavailable):
+		return err
+	case errors.Is(err, bolterrors.ErrMaxSizeReached), redis.IsOOMError(err), isFull(err):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// isFull says that a disk has no room, or that the file may not grow. bbolt and Redis tell it in words alone.
+func isFull(err error) bool {
+	said := strings.ToLower(err.Error())
+	for _, why := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, why) || strings.Contains(said, why.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 const maxName = 512
