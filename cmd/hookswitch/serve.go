@@ -54,6 +54,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	go func() { failed <- s.intake.Serve(listener) }()
 	go watched.run(ctx, func(cause string) { s.reload(c.Config, cause) })
 	debug.FreeOSMemory() // what reading the configuration left behind
+	s.warnOfFiles(cfg.Intake.MaxConns)
 	s.log.Info("serving", append(about, zap.Int("projects", len(s.control.Current().Projects)), zap.String("config", c.Config))...)
 	select {
 	case err := <-failed:
@@ -61,6 +62,16 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return s.drain(s.running.Load().Intake.DrainTimeout)
+}
+
+// warnOfFiles tells where the system's limit of open files comes before that of connections, of which each
+// takes one, and each request to a webhook another.
+func (s *service) warnOfFiles(conns int) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil && uint64(conns) >= limit.Cur {
+		s.log.Warn("fewer files may be open than intake.max_connections needs, and webhooks beside them; raise the limit (ulimit -n, LimitNOFILE), or lower max_connections",
+			zap.Uint64("files", limit.Cur), zap.Int("max_connections", conns))
+	}
 }
 
 func (s *service) countReloads(reg prometheus.Registerer) {
