@@ -147,7 +147,7 @@ func (b *Bolt) prepare() error {
 	case version == boltSchema:
 		return nil
 	}
-	return b.change(migrate)
+	return asDamage(b.change(migrate))
 }
 
 // schemaOf returns the version of the layout, 0 for none yet.

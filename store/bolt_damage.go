@@ -139,23 +139,23 @@ func (b *Bolt) open(name string, o *bbolt.Options) error {
 	if b.harm() != nil {
 		b.letGo()
 	}
-	if isDamage(err) {
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return err
+	return asDamage(err)
 }
 
-// isDamage says that an error of bbolt.Open's means the file, which is no database or not all of one, or its disk.
-func isDamage(err error) bool {
-	if errors.Is(err, ErrDamaged) {
-		return false // it says so already
+// asDamage makes ErrDamaged of what bbolt says of a file that is no database of ours or not all of one, or whose
+// disk fails.
+func asDamage(err error) error {
+	if err == nil || errors.Is(err, ErrDamaged) {
+		return err
 	}
-	for _, of := range []error{bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch, syscall.EIO} {
-		if errors.Is(err, of) {
-			return true
-		}
+	means := strings.Contains(err.Error(), "file size too small") // which has no value of its own
+	for _, of := range []error{bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch, bolterrors.ErrIncompatibleValue, syscall.EIO} {
+		means = means || errors.Is(err, of)
 	}
-	return err != nil && strings.Contains(err.Error(), "file size too small") // which has no value of its own
+	if means {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
 }
 
 // close closes the file. One that is damaged is let go of, no more: bbolt's own Close may wait for a lock that
