@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -34,6 +33,7 @@ type service struct {
 	level     zap.AtomicLevel
 	registry  *prometheus.Registry
 	store     store.Store // nil for none
+	damaged   bool        // the store's file was, at the start, and is not used
 	client    *hookclient.Client
 	decisions *admin.Decisions // nil while no token is configured, so that nobody could ask
 	history   *history.History // nil without a store
@@ -71,7 +71,7 @@ func newService(cfg *schema.Config) (s *service, err error) {
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.countReloads(s.registry)
-	if s.store, err = openStore(cfg.Store); err != nil {
+	if s.store, err = s.openStore(cfg.Store); err != nil {
 		return s, err
 	}
 	s.client = hookclient.New(cfg.DNS.Servers)
@@ -95,20 +95,6 @@ func newService(cfg *schema.Config) (s *service, err error) {
 	}
 	s.ready.Store(true)
 	return s, nil
-}
-
-// openStore opens what the file names under store; nil for none. A Redis that is down is no error.
-func openStore(url string) (store.Store, error) {
-	if url == "none" {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	s, err := store.Open(ctx, url)
-	if err != nil && strings.HasPrefix(url, "bolt:") {
-		return nil, fmt.Errorf("store: %w; name a file under store that this user may write and no other process uses, or none", err)
-	}
-	return s, err
 }
 
 // newDeciders wires what decides calls, and what is told of it.
@@ -227,19 +213,16 @@ func (s *service) apply(cfg *schema.Config) error {
 	return nil
 }
 
-// firstLook is how long the start waits for what is in the store; without it calls are decided by the
-// file alone until it comes.
-const firstLook = 2 * time.Second
-
 // start sets going what runs behind the calls.
 func (s *service) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
 	s.background.Go(func() { s.control.Run(ctx) })
-	select {
-	case <-s.control.Loaded():
-	case <-time.After(firstLook):
-		s.log.Warn("the store does not answer; serving by the configuration file alone until it does")
+	if !s.damaged {
+		s.awaitStore()
+	}
+	if file, ok := s.store.(*store.Bolt); ok {
+		s.background.Go(func() { s.tell(ctx, file.Alarms()) })
 	}
 	if s.history != nil {
 		// Answers are told once: before the managed projects are known, those of their hooks would be

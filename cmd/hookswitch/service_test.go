@@ -116,3 +116,41 @@ func TestWhatCantBeMadeReadyIsNamedByItsField(t *testing.T) {
 		}
 	}
 }
+
+// A file that was cut or overwritten ended the process at each start, and no call was answered.
+func TestAServiceOnADamagedStoreDecidesByTheFile(t *testing.T) {
+	dir := t.TempDir()
+	db, config := filepath.Join(dir, "hookswitch.db"), filepath.Join(dir, "hookswitch.yaml")
+	must(t, os.WriteFile(db, []byte(strings.Repeat("not a database ", 10_000)), 0o600))
+	must(t, os.WriteFile(config, []byte("store: bolt:"+db+"\nlog: {level: error}\nprojects: ["+kept("file", "380440000009", "")+"]\n"), 0o600))
+	cfg, err := loadFile(config)
+	must(t, err)
+	s, err := newService(cfg)
+	must(t, err)
+	began := time.Now()
+	s.start()
+	if took := time.Since(began); took > firstLook/2 {
+		t.Errorf("the start took %s; want it not to wait for what can't come", took)
+	}
+	if !s.routes("380440000009") {
+		t.Error("the file's project is not routed")
+	}
+	s.close()
+	if is, err := os.ReadFile(db); err != nil || strings.Count(string(is), "not a database ") != 10_000 {
+		t.Errorf("the file was changed, %v", err)
+	}
+}
+
+func TestAServiceDoesNotStartOnAStoreThatAnotherHas(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hookswitch.db")
+	b, err := store.OpenBolt(t.Context(), path)
+	must(t, err)
+	defer b.Close()
+	s, err := newService(&schema.Config{Store: "bolt:" + path, Log: schema.Log{Level: "error"}})
+	if err == nil {
+		s.close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("got %v; want it refused", err)
+	}
+}
