@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"hookswitch/schema"
@@ -99,6 +100,60 @@ func (s *Server) overview(project string) *Overview {
 // The overview is shown anew every overviewPace, to no more than maxStreams.
 const overviewPace = time.Second
 
+// shownOverview is a project's overview as all who watch it are shown it: of many hooks it takes
+// milliseconds to make.
+type shownOverview struct {
+	watching int // guarded by showing.mu
+
+	mu   sync.Mutex // held while body is made; guards what follows
+	due  time.Time  // when it is to be made anew
+	made int        // how often it was
+	body []byte     // in JSON; it is replaced, and not changed
+}
+
+// showing is what is shown by project, "" for all of them, while somebody watches.
+type showing struct {
+	mu sync.Mutex // guards by
+	by map[string]*shownOverview
+}
+
+// watch returns what is shown of a project. The caller leaves when it has seen enough.
+func (s *showing) watch(project string) *shownOverview {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.by[project]
+	if o == nil {
+		o = &shownOverview{}
+		s.by[project] = o
+	}
+	o.watching++
+	return o
+}
+
+func (s *showing) leave(project string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.by[project]
+	if o.watching--; o.watching == 0 {
+		delete(s.by, project)
+	}
+}
+
+// at returns what is shown at now, and its number. Whoever looks first when it is due makes it.
+func (o *shownOverview) at(now time.Time, overview func() *Overview) (body []byte, made int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now.Before(o.due.Add(-streamLook / 2)) { // the nearest look to when it is due is in time
+		return o.body, o.made
+	}
+	if o.due = o.due.Add(overviewPace); o.due.Before(now) {
+		o.due = now.Add(overviewPace)
+	}
+	o.body, _ = json.Marshal(overview()) // strings and numbers can always be written
+	o.made++
+	return o.body, o.made
+}
+
 // streamOverview shows the overview again and again, as server-sent events. It ends as the stream of
 // decisions does.
 func streamOverview(r *request) error {
@@ -122,17 +177,17 @@ func (s *stream) runOverview(w *bufio.Writer, project string) {
 	look := time.NewTicker(streamLook)
 	defer look.Stop()
 	now := time.Now()
-	end, due := now.Add(streamFor), now
+	end := now.Add(streamFor)
+	o := s.server.showing.watch(project)
+	defer s.server.showing.leave(project)
+	last := 0
 	fmt.Fprint(w, "retry: 1000\n\n")
 	for ; !s.server.closing.Load() && now.Before(end); now = <-look.C {
-		if now.Before(due) {
+		body, made := o.at(now, func() *Overview { return s.server.overview(project) })
+		if made == last {
 			continue
 		}
-		due = now.Add(overviewPace - streamLook/2)
-		body, err := json.Marshal(s.server.overview(project))
-		if err != nil {
-			return // strings and numbers can always be written
-		}
+		last = made
 		fmt.Fprintf(w, "event: overview\ndata: %s\n\n", body)
 		if !s.flush(w) {
 			return

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,5 +103,55 @@ func TestTheOverviewIsStreamedAgainAndAgain(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("the stream is over, and is still counted")
 		}
+	}
+}
+
+func TestTheOverviewIsMadeOnceForAllWhoWatchIt(t *testing.T) {
+	began := time.Date(2026, 11, 18, 12, 0, 0, 0, time.UTC)
+	s := showing{by: map[string]*shownOverview{}}
+	var made atomic.Int32
+	overview := func() *Overview {
+		made.Add(1)
+		return &Overview{}
+	}
+	const early = streamLook / 2
+	for _, tc := range []struct {
+		name  string
+		after time.Duration
+		want  int
+	}{
+		{"all come at once", 0, 1},
+		{"before a second has passed", overviewPace - early - 1, 1},
+		{"at the look nearest to a second", overviewPace - early, 2},
+		{"a second after the first look was due, not after it came", 2*overviewPace - early, 3},
+		{"looks that came late", 10 * overviewPace, 4},
+		{"a second after those", 11 * overviewPace, 5},
+	} {
+		var watching sync.WaitGroup
+		for range maxStreams {
+			o := s.watch("10553")
+			watching.Go(func() {
+				if body, n := o.at(began.Add(tc.after), overview); n != tc.want || len(body) == 0 {
+					t.Errorf("%s: found the overview number %d in %d bytes; want number %d", tc.name, n, len(body), tc.want)
+				}
+			})
+		}
+		watching.Wait()
+		for range maxStreams - 1 { // one stays, and knows what was shown
+			s.leave("10553")
+		}
+	}
+	if n := int(made.Load()); n != 5 {
+		t.Errorf("it was made %d times; want 5", n)
+	}
+	if o := s.watch("filed"); o == s.by["10553"] {
+		t.Error("another project's is the same")
+	}
+	s.leave("filed")
+	for range 6 {
+		s.leave("10553")
+	}
+	if len(s.by) != 0 {
+		t.Errorf("found %d shown to nobody; want none kept", len(s.by))
 	}
 }

@@ -73,6 +73,7 @@ type Server struct {
 	closing  atomic.Bool
 	// overviews counts those who watch the overview.
 	overviews atomic.Int32
+	showing   showing
 	end       context.CancelFunc // of what runs beside the requests
 }
 
@@ -103,6 +104,7 @@ func New(o Options) (*Server, error) {
 	if s.metrics, err = newMetrics(o.Registerer); err != nil {
 		return nil, err
 	}
+	s.showing.by = map[string]*shownOverview{}
 	s.paths = newPaths(operations())
 	s.failures = newFailures()
 	s.tokens = newTokens(o.Store, s.log)
