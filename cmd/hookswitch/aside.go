@@ -1,25 +1,45 @@
 package main
 
 import (
+	"os"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 )
 
 // aside runs f, which computes for long, on a thread of its own that goes after all others, and waits for it.
 // Go's scheduler knows no such order: on one processor, calls waited for as long as a large configuration took
-// to read. So f gets room of its own, and the kernel keeps the order.
-func (r *room) aside(f func()) {
+// to read. So f gets a processor more, and the kernel keeps the order; and its garbage, of which a decision leaves
+// next to none, is collected when f is over, as collecting takes processors from the calls. Two f at a time would
+// end that for each other.
+func (p *processors) aside(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread, with its priority, ends here
-		if err := syscall.Setpriority(syscall.PRIO_PROCESS, thisThread, lastPriority); err == nil {
-			r.add(1)
-			defer r.add(-1)
-		}
+		runtime.LockOSThread()                                                  // and never unlocked: the thread, with its priority, ends here
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, thisThread, lastPriority) // where it may not, the rest helps too
+		p.add(1)
+		defer p.add(-1)
+		collectAt(gcPercentAside)
+		defer collectAt(gcPercent)
 		f()
 	}()
 	<-done
+}
+
+// How far the heap may grow before it is collected, in percent of what is in use, where GOGC does not say
+// otherwise. While calls are all there is, collecting early costs next to nothing, and what is held, the table
+// and the remembered decisions, is not doubled by garbage.
+const (
+	gcPercent      = 50
+	gcPercentAside = 300
+)
+
+// collectAt leaves what an operator has set as it is.
+func collectAt(percent int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
 }
 
 // Of setpriority(2).

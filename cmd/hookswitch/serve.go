@@ -129,7 +129,7 @@ func (s *service) reload(name, cause string) {
 func (s *service) takeUp(name string) (cfg *schema.Config, gone losses, err error) {
 	s.readings++
 	was := s.running.Load()
-	s.room.aside(func() {
+	s.processors.aside(func() {
 		if cfg, err = loadAgain(name, s.readings); err != nil {
 			return
 		}

@@ -49,7 +49,7 @@ type service struct {
 	current   prometheus.Gauge
 	ready     atomic.Bool
 
-	room room
+	processors processors
 
 	end        context.CancelFunc // of what runs behind the calls
 	background sync.WaitGroup
@@ -236,7 +236,7 @@ func (s *service) start() {
 		})
 	}
 	s.background.Go(func() { s.notify.Run(ctx) })
-	s.background.Go(func() { s.room.followEvents(ctx, s.notify.Accepted) })
+	s.background.Go(func() { s.processors.followEvents(ctx, s.notify.Accepted) })
 }
 
 // close ends what drain has left, in the order in which the rooms need each other.

@@ -3,63 +3,33 @@ package main
 import (
 	"context"
 	"runtime"
-	"runtime/debug"
-	"runtime/metrics"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-func TestThereIsMoreRoomWhileSomethingNeedsIt(t *testing.T) {
-	t.Setenv("GOGC", "")
-	usual, gc := runtime.GOMAXPROCS(0), gcPercentNow()
-	t.Cleanup(func() { debug.SetGCPercent(gc) })
-	var r room
+func TestProcessorsAreMoreWhileSomethingNeedsThem(t *testing.T) {
+	usual := runtime.GOMAXPROCS(0)
+	var p processors
 	for _, step := range []struct{ add, want int }{{1, 1}, {usual, 1 + usual}, {-1, usual}, {-usual, 0}, {0, 0}, {2, 2}, {-2, 0}} {
-		r.add(step.add)
+		p.add(step.add)
 		if got := runtime.GOMAXPROCS(0) - usual; got != step.want {
-			t.Errorf("after adding %d: %d processors more; want %d", step.add, got, step.want)
-		}
-		want := gcPercent
-		if step.want > 0 {
-			want = gcPercentMore
-		}
-		if got := gcPercentNow(); got != want {
-			t.Errorf("after adding %d: the heap may grow by %d %%; want %d", step.add, got, want)
+			t.Errorf("after adding %d: %d more; want %d", step.add, got, step.want)
 		}
 	}
-}
-
-func TestWhatAnOperatorSetsOfTheHeapIsKept(t *testing.T) {
-	t.Setenv("GOGC", "77")
-	gc := debug.SetGCPercent(77)
-	t.Cleanup(func() { debug.SetGCPercent(gc) })
-	var r room
-	for _, n := range []int{1, -1} {
-		r.add(n)
-		if got := gcPercentNow(); got != 77 {
-			t.Errorf("after adding %d: the heap may grow by %d %%; want 77", n, got)
-		}
-	}
-}
-
-func gcPercentNow() int {
-	percent := []metrics.Sample{{Name: "/gc/gogc:percent"}}
-	metrics.Read(percent)
-	return int(percent[0].Value.Uint64())
 }
 
 func TestManyEventsBringProcessorsAndTheirLullTakesThemBack(t *testing.T) {
 	usual := runtime.GOMAXPROCS(0)
 	var many, few uint64 = manyEvents, manyEvents - 1
 	synctest.Test(t, func(t *testing.T) {
-		var r room
+		var p processors
 		var accepted atomic.Uint64
 		ctx, cancel := context.WithCancel(t.Context())
 		followed := make(chan struct{})
 		go func() {
-			r.followEvents(ctx, accepted.Load)
+			p.followEvents(ctx, accepted.Load)
 			close(followed)
 		}()
 		time.Sleep(time.Millisecond) // between its looks
