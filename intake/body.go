@@ -34,7 +34,8 @@ func (q *question) takeBody(ctx *fasthttp.RequestCtx, limit int) error {
 			return fasthttp.ErrBodyTooLarge
 		}
 	}
-	if len(q.body) < announced {
+	// fasthttp takes a connection's end for a chunked body's, too.
+	if c, ok := ctx.Conn().(*conn); len(q.body) < announced || announced < 0 && ok && c.hungUp {
 		return io.ErrUnexpectedEOF
 	}
 	ctx.Request.SetBodyRaw(q.body)

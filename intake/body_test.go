@@ -88,6 +88,7 @@ func TestABodyThatIsCutOffOrTooLongIsRefusedAndItsConnectionClosed(t *testing.T)
 	}{
 		{"a body that ends early", "Content-Length: 30000", long, true, 400},
 		{"a chunked body that ends early", "Transfer-Encoding: chunked", "4e20\r\n" + long, true, 400},
+		{"a chunked body that ends between chunks", "Transfer-Encoding: chunked", "4e20\r\n" + long + "\r\n", true, 400},
 		{"a body whose end doesn't come", "Content-Length: 30000", long, false, 408},
 		{"a chunk whose end doesn't come", "Transfer-Encoding: chunked", "4e21\r\n" + long, false, 408},
 		{"a chunk's length that is none", "Transfer-Encoding: chunked", "what\r\n", false, 400},

@@ -32,6 +32,7 @@ type conns struct {
 	stopped bool
 	open    map[*conn]struct{}
 	told    time.Time // when the log was last told that there is no room
+	looked  time.Time // when makeRoom last found none
 }
 
 // listen takes ln over. It returns false, ln closed, where stopListening came first.
@@ -90,14 +91,18 @@ const (
 	// roomOf is the part of such connections that goes at once, so that a crowd is not looked over for each
 	// that comes.
 	roomOf    = 32
+	lookEvery = 10 * time.Millisecond
 	tellEvery = time.Minute
 )
 
 // makeRoom ends those of the connections at rest that have rested longest, as nginx does
-// (ngx_drain_connections): they cost a PBX at most a new one, and being turned away would cost a call. The
-// caller has l.mu.
+// (ngx_drain_connections): they mostly cost a PBX a new one, and, as with nginx, a request that was on its way;
+// being turned away costs a call each time. The caller has l.mu.
 func (l *conns) makeRoom(why string) {
 	now := time.Now()
+	if now.Sub(l.looked) < lookEvery {
+		return
+	}
 	var rested []*conn
 	for c := range l.open {
 		if since, ok := c.restsSince(); ok && now.Sub(since) >= restsLong {
@@ -106,14 +111,19 @@ func (l *conns) makeRoom(why string) {
 		}
 	}
 	slices.SortFunc(rested, func(a, b *conn) int { return a.since.Compare(b.since) })
-	gone := rested[:(len(rested)+roomOf-1)/roomOf]
-	for _, c := range gone {
-		c.endIfIdle()
-		delete(l.open, c)
+	open, ended := len(l.open), 0
+	for _, c := range rested[:(len(rested)+roomOf-1)/roomOf] {
+		if c.endIfIdle() {
+			delete(l.open, c)
+			ended++
+		}
+	}
+	if ended == 0 {
+		l.looked = now
 	}
 	if now.Sub(l.told) >= tellEvery {
 		l.told = now
-		l.log.Warn(why, zap.Int("open", len(l.open)+len(gone)), zap.Int("closed_to_make_room", len(gone)))
+		l.log.Warn(why, zap.Int("open", open), zap.Int("closed_to_make_room", ended))
 	}
 }
 
@@ -183,10 +193,12 @@ type conn struct {
 	wrote           time.Time // when the last answer began to leave
 	timed           bool      // readBy is that of the request under way
 	heard           bool      // something has been read
+	hungUp          bool      // the other side has; nothing more will be read
 
 	mu     sync.Mutex // guards busy and rested, and keeps endIfIdle from cutting off a request that has begun
 	busy   bool       // written by the goroutine that serves c, as is rested
 	rested time.Time  // since when it is not busy
+	ended  bool       // by endIfIdle, unless a request was on its way already
 	since  time.Time  // makeRoom's, guarded by all.mu
 }
 
@@ -195,7 +207,12 @@ func (c *conn) setState(state fasthttp.ConnState) {
 	if c.busy = state == fasthttp.StateActive; state == fasthttp.StateIdle {
 		c.rested = c.wrote
 	}
+	revived := c.busy && c.ended
+	c.ended = c.ended && !revived
 	c.mu.Unlock()
+	if revived {
+		c.revive()
+	}
 	if state == fasthttp.StateIdle {
 		c.timed = false
 	}
@@ -209,7 +226,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.readNext()
 	}
 	n, err := c.Conn.Read(b)
-	c.heard = c.heard || n > 0
+	c.heard, c.hungUp = c.heard || n > 0, err == io.EOF
 	return n, err
 }
 
@@ -248,11 +265,25 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-func (c *conn) endIfIdle() {
+// endIfIdle reports whether c was idle, and ends it then.
+func (c *conn) endIfIdle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.busy {
-		_ = c.SetReadDeadline(time.Unix(1, 0))
+	if c.busy {
+		return false
+	}
+	c.ended = true
+	_ = c.SetReadDeadline(time.Unix(1, 0))
+	return true
+}
+
+// revive takes c, which was ended when its next request had come already, for open: that one is answered.
+func (c *conn) revive() {
+	c.timed, c.readBy = false, time.Time{} // the deadline is not what they say
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	if c.all.open != nil {
+		c.all.open[c] = struct{}{}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 )
@@ -46,5 +47,39 @@ func TestWhereTheHouseIsFullTheConnectionThatRestsLongestMakesRoom(t *testing.T)
 	}
 	if logs.Len() != 1 {
 		t.Errorf("%d warnings; want one in a minute", logs.Len())
+	}
+}
+
+// The next request may have come between a look at who rests and their end: it is answered, and the connection
+// is an open one like others, so that draining waits for it.
+func TestAConnectionThatWasEndedWhenItsNextRequestHadComeIsOpenAgain(t *testing.T) {
+	l := &conns{limit: func() int { return 10 }, patience: time.Minute, idle: time.Minute, open: map[*conn]struct{}{}}
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	c := l.admit(near)
+	c.setState(fasthttp.StateActive)
+	if c.endIfIdle() {
+		t.Error("a connection with a request under way was ended")
+	}
+	c.setState(fasthttp.StateIdle)
+	if !c.endIfIdle() {
+		t.Error("an idle connection was not ended")
+	}
+	l.mu.Lock()
+	delete(l.open, c)
+	l.mu.Unlock()
+	c.setState(fasthttp.StateActive)
+	if l.count() != 1 {
+		t.Errorf("%d connections are open; want the one whose request is being answered", l.count())
+	}
+	go func() { _, _ = far.Write([]byte("G")) }()
+	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("the rest of the request: %d bytes, %v; want it read", n, err)
+	}
+	c.setState(fasthttp.StateIdle)
+	c.setState(fasthttp.StateActive)
+	if _ = c.Close(); l.count() != 0 {
+		t.Errorf("%d connections are open after the last was closed", l.count())
 	}
 }

@@ -57,7 +57,8 @@ func (s *Server) confirm(ctx *fasthttp.RequestCtx, q *question, e *schema.Event,
 	if repeated {
 		out = append(out, `,"repeated":true`...)
 	}
-	out = append(out, '}')
+	q.tellBeyond()
+	out = append(appendWarnings(out, q.dropped), '}')
 	switch {
 	case q.format == formatJSONRPC:
 		out = q.rpc.appendID(out)

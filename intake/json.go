@@ -52,17 +52,22 @@ func appendDecisionJSON(dst []byte, d *schema.Decision) []byte {
 	if d.Repeated {
 		dst = append(dst, `,"repeated":true`...)
 	}
-	if len(d.Warnings) > 0 {
-		dst = append(dst, `,"warnings":[`...)
-		for i, w := range d.Warnings {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = appendQuoted(dst, w)
-		}
-		dst = append(dst, ']')
+	return append(appendWarnings(dst, d.Warnings), '}')
+}
+
+// appendWarnings appends a member with the warnings, where there are any.
+func appendWarnings(dst []byte, warnings []string) []byte {
+	if len(warnings) == 0 {
+		return dst
 	}
-	return append(dst, '}')
+	dst = append(dst, `,"warnings":[`...)
+	for i, w := range warnings {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendQuoted(dst, w)
+	}
+	return append(dst, ']')
 }
 
 func appendStepJSON(dst []byte, s *schema.DecidedStep) []byte {

@@ -197,8 +197,8 @@ func decisive(name []byte) bool {
 	return false
 }
 
-// tooLong reports whether a parameter is longer than one may be. It is to be left out then, and the answer says
-// so: the names as well as the values can be those of an INVITE that a stranger's phone wrote.
+// tooLong reports whether a parameter is longer than one may be. It is to be left out then, and an answer in
+// JSON says so: the names as well as the values can be those of an INVITE that a stranger's phone wrote.
 func (q *question) tooLong(name, value []byte) bool {
 	switch {
 	case len(name) > maxName:

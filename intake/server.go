@@ -378,11 +378,6 @@ func (s *Server) ask(ctx *fasthttp.RequestCtx, q *question, pathFormat, query []
 	return nil
 }
 
-func notFound() *fault {
-	return &fault{code: codeUnknownNumber, field: "callee",
-		message: "nobody's number, and no default scheme; add it to a project's numbers, or set default_schema"}
-}
-
 // allowed tries the door, and challenges where a token is what was missing (RFC 9110, 11.6.1).
 func (s *Server) allowed(ctx *fasthttp.RequestCtx, d *door, q *question) *fault {
 	f := d.check(ctx, q)
@@ -390,79 +385,6 @@ func (s *Server) allowed(ctx *fasthttp.RequestCtx, d *door, q *question) *fault 
 		ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="hookswitch"`)
 	}
 	return f
-}
-
-// refuse writes a fault in the question's dialect.
-func (s *Server) refuse(ctx *fasthttp.RequestCtx, q *question, f *fault) {
-	d := &dialects[q.format]
-	q.out = d.fault(q.out[:0], q, f)
-	ctx.SetStatusCode(d.status(f))
-	ctx.SetContentType(d.contentType)
-	ctx.SetBody(q.out)
-	s.metrics.fault(f.code)
-	if e := s.log.Check(zap.DebugLevel, "question refused"); e != nil {
-		e.Write(zap.String("code", f.code.String()), zap.String("field", f.field), zap.String("message", f.message),
-			zap.Stringer("from", ctx.RemoteAddr()))
-	}
-}
-
-// unreadable answers a request that fasthttp could not read. The connection is closed after it.
-func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	q := s.questions.Get().(*question)
-	defer s.finish(ctx, q)
-	s.refuseUnread(ctx, q, err)
-}
-
-// refuseUnread says, in the asker's dialect, why a request was not read to its end.
-func (s *Server) refuseUnread(ctx *fasthttp.RequestCtx, q *question, err error) {
-	f := faultOfRead(err)
-	path, query := target(ctx)
-	format, route := formatOfPath(path)
-	if route {
-		q.readURL(ctx, format, query) // for the dialect alone; the first fault is the one to tell
-	}
-	s.refuse(ctx, q, f)
-	if route {
-		s.metrics.request(q.format, ctx.Response.StatusCode())
-	}
-	if c, ok := ctx.Conn().(*conn); ok {
-		c.linger = f.code == codeTooLarge || f.code == codeHeaderTooLarge
-	}
-}
-
-// probe answers /healthz and /readyz, which stand open: they tell nothing of anybody.
-func (s *Server) probe(ctx *fasthttp.RequestCtx, q *question, ok bool) {
-	switch {
-	case !ctx.IsGet():
-		s.refuse(ctx, q, notAllowed(ctx, "GET"))
-	case ok:
-		ctx.SuccessString("text/plain; charset=utf-8", "ok\n")
-	default:
-		ctx.SuccessString("text/plain; charset=utf-8", "not ready\n")
-		ctx.SetStatusCode(fasthttp.StatusServiceUnavailable)
-	}
-}
-
-// serveMetrics answers /metrics, behind the door: its labels name customers' hooks.
-func (s *Server) serveMetrics(ctx *fasthttp.RequestCtx, q *question) {
-	f := s.allowed(ctx, &s.settings.Load().door, q)
-	switch {
-	case f != nil:
-	case s.scrape == nil:
-		f = &fault{code: codeNotFound, message: "no metrics are gathered here"}
-	case !ctx.IsGet():
-		f = notAllowed(ctx, "GET")
-	}
-	if f != nil {
-		s.refuse(ctx, q, f)
-		return
-	}
-	s.scrape(ctx)
-}
-
-func notAllowed(ctx *fasthttp.RequestCtx, allow string) *fault {
-	ctx.Response.Header.Set("Allow", allow)
-	return &fault{code: codeMethodNotAllowed, message: "want the method " + allow}
 }
 
 // debugLog gives fasthttp's own complaints to the log.
