@@ -100,7 +100,7 @@ func (h *Hook) attempt(t *target, call *schema.Call, id uint64, deadline time.Ti
 	req := t.builder.build(call, began, id)
 	defer req.release()
 	resp, err := t.exchange(t.pool, req, a, began, deadline)
-	defer func() { t.release(&resp, a) }()
+	defer func() { t.release(&resp, a.At, a.Reason == schema.ReasonBadAnswer) }()
 	redirected := err == nil && h.conf.FollowRedirects > 0 && redirects(resp.status)
 	if redirected {
 		resp, err = h.follow(t, req, resp, a, deadline)

@@ -197,7 +197,7 @@ func (h *Hook) Probe(deadline time.Time) error {
 	req := h.probe.builder.build(&none, now, h.nextID())
 	defer req.release()
 	resp, err := h.probe.exchange(h.probe.pool, req, &a, now, deadline)
-	defer h.probe.release(&resp, &a)
+	defer func() { h.probe.release(&resp, a.At, false) }()
 	if err != nil && !errors.Is(err, errBodyTooLarge) { // what it says is of no interest
 		_, detail := classify(err)
 		return errors.New(detail)

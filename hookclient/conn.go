@@ -26,24 +26,28 @@ func (t *target) exchange(pool *pool, req *request, a *schema.Answer, now, deadl
 		a.At = time.Now()
 		return resp, err
 	}
+	defer func() {
+		if resp.kept == nil {
+			pool.drop(c)
+		}
+	}()
 	resp, err = t.converse(c, req, a, now, deadline)
 	if a.At = time.Now(); err == nil && resp.reusable {
 		resp.kept = c
-	} else {
-		pool.drop(c)
 	}
 	return resp, err
 }
 
 // release gives back the connection of an answer, where there is one to be used again. Where the answer was
-// not what the request asks for, it may be another's, and its own yet to come: nobody else must get that.
-func (t *target) release(resp *response, a *schema.Answer) {
+// not what the request asks for, which makes it doubtful, it may be another's, and its own yet to come: nobody
+// else must get that. at is the time.
+func (t *target) release(resp *response, at time.Time, doubtful bool) {
 	switch {
 	case resp.kept == nil:
-	case a.Reason == schema.ReasonBadAnswer:
+	case doubtful:
 		t.pool.drop(resp.kept)
 	default:
-		t.pool.put(resp.kept, a.At)
+		t.pool.put(resp.kept, at)
 	}
 	resp.kept = nil
 }
@@ -177,7 +181,7 @@ func (c *conn) tryRead(fd uintptr) bool {
 // quiet reports whether a kept connection may carry another request. Nothing should wait to be read between
 // an answer and the next request: an end of file is the other side's close, after which a request would be
 // lost; data is TLS's notice of one, or an answer that nobody asked for, which would be taken for the next
-// call's, and that one's for the call after it.
+// call's, and that one's for the call after it. What has not come yet can't be seen.
 func (c *conn) quiet() bool {
 	if c.Conn != net.Conn(c.tcp) && c.holdsMore() {
 		return false

@@ -50,7 +50,7 @@ func (h *Hook) follow(t *target, req *request, resp response, a *schema.Answer, 
 			req.closes = true // nobody keeps what was dialled for one call
 		}
 		h.redirect(req, to, !sameOrigin(home, to))
-		t.release(&resp, a)
+		t.release(&resp, a.At, false)
 		if resp, err = t.exchange(pool, req, a, time.Now(), deadline); err != nil || !redirects(resp.status) {
 			return resp, err
 		}

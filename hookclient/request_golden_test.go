@@ -213,7 +213,7 @@ func onTheWire(t *testing.T, b *builder, c *schema.Call) []byte {
 	if err != nil {
 		t.Fatalf("sending: %v", err)
 	}
-	to.release(&resp, &a)
+	to.release(&resp, a.At, false)
 	return <-received
 }
 

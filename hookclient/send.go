@@ -182,7 +182,7 @@ func (w *Webhook) Send(e *schema.Event, deliveryID string, attempt int, variable
 	signature := w.sign(req, deliveryID, began)
 	var a schema.Answer // the memory of what is read
 	resp, err := w.target.exchange(w.target.pool, req, &a, began, deadline)
-	defer w.target.release(&resp, &a)
+	defer func() { w.target.release(&resp, a.At, false) }()
 	sent := schema.Sent{Took: a.At.Sub(began), Request: w.target.builder.describe(req.raw)}
 	w.read(&sent, &resp, err)
 	for one := range strings.FieldsSeq(signature) { // a receiver may quote it
