@@ -141,7 +141,7 @@ func (p *policy) number(text string) string {
 // in warnings. It refuses an answer of which nothing is left, or too much.
 func (p *policy) check(list []schema.Destination, callee, dialect string, warnings *[]string) ([]schema.Destination, schema.Reason, string) {
 	if len(list) > sparing*p.max {
-		return p.tooMany()
+		return nil, schema.ReasonForbiddenDestination, fmt.Sprintf("the answer has more than %d destinations, %d times destinations.max", sparing*p.max, sparing)
 	}
 	kept, loops, forbidden := list[:0], 0, 0
 	called := p.number(callee)
@@ -160,7 +160,7 @@ func (p *policy) check(list []schema.Destination, callee, dialect string, warnin
 		case contains(kept, &d):
 			warn(warnings, d, "it stands in the answer twice")
 		case len(kept) == p.max:
-			return p.tooMany()
+			return nil, schema.ReasonForbiddenDestination, fmt.Sprintf("the answer has more than %d destinations (destinations.max)", p.max)
 		default:
 			kept = append(kept, d)
 		}
@@ -178,10 +178,6 @@ func (p *policy) check(list []schema.Destination, callee, dialect string, warnin
 // sparing is how many times destinations.max an answer may have that is looked at one by one, in case most of
 // them are dropped: a hostile one could have eight hundred, each made to take long.
 const sparing = 10
-
-func (p *policy) tooMany() ([]schema.Destination, schema.Reason, string) {
-	return nil, schema.ReasonForbiddenDestination, fmt.Sprintf("the answer has more than %d destinations (destinations.max)", p.max)
-}
 
 // maxWarnings bounds what one answer can make a decision say.
 const maxWarnings = 20

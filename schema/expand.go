@@ -13,7 +13,7 @@ import (
 const (
 	// maxSecretFile bounds a file:PATH's content in bytes.
 	maxSecretFile = 64 << 10
-	// MaxPEM bounds a PEM file's: the bundles of systems have some 200 KiB.
+	// MaxPEM bounds a PEM file's length: the bundles of systems have some 200 KiB.
 	MaxPEM = 4 << 20
 )
 

@@ -68,7 +68,7 @@ func (l *loader) saysProjects() bool {
 	var root *path
 	at := root.field("projects")
 	if !l.has(at) {
-		l.note(at, "nothing, so that no number is known; write projects: [] where that is meant, as a reload refuses a file that has lost the key")
+		l.note(at, "nothing, so that there are no projects but those that the API manages; write projects: [] where that is meant, as a reload refuses a file that has lost the key")
 		return false
 	}
 	return true

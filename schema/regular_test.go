@@ -1,10 +1,12 @@
 package schema
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestOnlyARegularFileIsOpened(t *testing.T) {
@@ -34,5 +36,37 @@ func TestOnlyARegularFileIsOpened(t *testing.T) {
 				t.Errorf("got %q, %v; want %q", got, err, tc.want)
 			}
 		})
+	}
+}
+
+func TestAPipeIsRefusedWithoutBeingOpened(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(name, []byte("projects: []"), 0o600) }()
+	for range 20 {
+		if f, err := OpenRegular(name); err == nil {
+			f.Close()
+			t.Fatal("a pipe was opened")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-written:
+		t.Fatalf("who writes to the pipe was let go (%v); want what is written kept for its reader", err)
+	default:
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if text, err := io.ReadAll(f); string(text) != "projects: []" || err != nil {
+		t.Errorf("read %q, %v", text, err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
 	}
 }
