@@ -113,3 +113,56 @@ func TestABodyThatIsCutOffOrTooLongIsRefusedAndItsConnectionClosed(t *testing.T)
 		}
 	}
 }
+
+func TestWhatIsTooLargeIsRefusedReadably(t *testing.T) {
+	s := start(t, func(o *Options) { o.Settings.MaxBody, o.Settings.MaxHeader = 10_000, 4096 })
+	long := strings.Repeat("x", 5000)
+	for _, c := range []struct {
+		name, method, path, body, header string
+		status                           int
+		code, field                      string
+	}{
+		{"a body", "POST", "/v1/route", "callee=1&note=" + strings.Repeat("x", 400_000), "", 413, "too_large", ""},
+		{"a header", "GET", "/v1/route?callee=1", "", "X-Note: " + long, 431, "header_too_large", ""},
+		{"a query", "GET", "/v1/route?callee=1&note=" + long, "", "", 431, "header_too_large", ""},
+		{"a value", "POST", "/v1/route", "callee=1&callid=" + long, "Content-Type: application/x-www-form-urlencoded", 400, "bad_request", "callid"},
+		{"a value in JSON", "POST", "/v1/route", `{"callee":"1","caller":"` + long + `"}`, "", 400, "bad_request", "caller"},
+		{"a callee", "GET", "/v1/route?callee=" + long[:65], "", "", 400, "bad_request", "callee"},
+	} {
+		answer, body := s.do(t, c.method, c.path, c.body, c.header)
+		code, field := errorOf(t, body)
+		if answer.StatusCode != c.status || code != c.code || field != c.field {
+			t.Errorf("%s: %d %s; want %d, %s, field %q", c.name, answer.StatusCode, body, c.status, c.code, c.field)
+		}
+	}
+	answer, body := s.do(t, "POST", "/v1/route/plain", strings.Repeat("x", 20_000))
+	if answer.StatusCode != 413 || !strings.HasPrefix(body, "error: too_large: ") {
+		t.Errorf("plain: %d %q; want 413 and an error line", answer.StatusCode, body)
+	}
+}
+
+func TestWhoSendsAHugeBodyWholeStillReadsTheRefusal(t *testing.T) {
+	s := start(t)
+	for range 5 {
+		conn := s.dial(t)
+		fmt.Fprintf(conn, "POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
+		if _, err := conn.Write(make([]byte, 3_000_000)); err != nil { // and then reads, as a simple client does
+			t.Errorf("cut off while sending: %v", err)
+		}
+		if answer := readAnswer(t, conn); answer.StatusCode != 413 {
+			t.Errorf("%s; want 413", answer.Status)
+		}
+	}
+}
+
+func TestAReloadChangesTheBodyLimit(t *testing.T) {
+	s := start(t)
+	in := testSettings()
+	in.MaxBody = 100
+	if err := s.Apply(in); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := s.do(t, "POST", "/v1/route", `{"callee":"1","note":"`+strings.Repeat("x", 100)+`"}`); answer.StatusCode != 413 {
+		t.Errorf("a body over the new limit: %d; want 413", answer.StatusCode)
+	}
+}

@@ -103,18 +103,21 @@ func (l *conns) makeRoom(why string) {
 	if now.Sub(l.looked) < lookEvery {
 		return
 	}
-	var rested []*conn
+	type resting struct {
+		*conn
+		since time.Time
+	}
+	var rested []resting
 	for c := range l.open {
 		if since, ok := c.restsSince(); ok && now.Sub(since) >= restsLong {
-			c.since = since
-			rested = append(rested, c)
+			rested = append(rested, resting{c, since})
 		}
 	}
-	slices.SortFunc(rested, func(a, b *conn) int { return a.since.Compare(b.since) })
+	slices.SortFunc(rested, func(a, b resting) int { return a.since.Compare(b.since) })
 	open, ended := len(l.open), 0
-	for _, c := range rested[:(len(rested)+roomOf-1)/roomOf] {
-		if c.endIfIdle() {
-			delete(l.open, c)
+	for _, r := range rested[:(len(rested)+roomOf-1)/roomOf] {
+		if r.endIfIdle() {
+			delete(l.open, r.conn)
 			ended++
 		}
 	}
@@ -199,7 +202,6 @@ type conn struct {
 	busy   bool       // written by the goroutine that serves c, as is rested
 	rested time.Time  // since when it is not busy
 	ended  bool       // by endIfIdle, unless a request was on its way already
-	since  time.Time  // makeRoom's, guarded by all.mu
 }
 
 func (c *conn) setState(state fasthttp.ConnState) {

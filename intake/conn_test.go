@@ -83,3 +83,29 @@ func TestAConnectionThatWasEndedWhenItsNextRequestHadComeIsOpenAgain(t *testing.
 		t.Errorf("%d connections are open after the last was closed", l.count())
 	}
 }
+
+func TestConnectionsBeyondTheLimitAreTurnedAwayAndRoomIsFoundAgain(t *testing.T) {
+	s := start(t, func(o *Options) { o.Settings.MaxConns = 2 })
+	ask := func(c net.Conn) string {
+		fmt.Fprintf(c, "GET /v1/route?callee=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+		return readAnswer(t, c).Status
+	}
+	one, two := s.dial(t), s.dial(t)
+	for _, c := range []net.Conn{one, two} {
+		if status := ask(c); status != "200 OK" {
+			t.Fatalf("within the limit: %s", status)
+		}
+	}
+	answer := readAnswer(t, s.dial(t))
+	body, _ := io.ReadAll(answer.Body)
+	if code, _ := errorOf(t, string(body)); answer.StatusCode != 503 || code != "overloaded" {
+		t.Errorf("over the limit: %s %s; want 503, overloaded", answer.Status, body)
+	}
+	_ = one.Close()
+	for s.conns.count() > 1 {
+		time.Sleep(time.Millisecond)
+	}
+	if status := ask(s.dial(t)); status != "200 OK" {
+		t.Errorf("after one left: %s; want 200", status)
+	}
+}

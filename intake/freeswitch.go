@@ -57,7 +57,8 @@ func readFreeSWITCH(q *question, ctx *fasthttp.RequestCtx) *fault {
 
 // setFreeSWITCH takes a field that FreeSWITCH sends of itself, and reports whether it is one:
 // Caller-Context, variable_sip_call_id. Of a call's 100 to 300 such fields a webhook gets only those
-// that it asks for. One that is too long, as the variable of a browser's SDP can be, is left out, and so is one too many.
+// that it asks for. One that is too long, as the variable of a browser's SDP can be, is left out, and so is
+// one too many.
 func (q *question) setFreeSWITCH(name, value []byte) bool {
 	variable, own := bytes.CutPrefix(name, []byte("variable_"))
 	switch string(name) {

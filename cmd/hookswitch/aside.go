@@ -16,8 +16,10 @@ func (p *processors) aside(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread()                                                  // and never unlocked: the thread, with its priority, ends here
-		_ = syscall.Setpriority(syscall.PRIO_PROCESS, thisThread, lastPriority) // where it may not, the rest helps too
+		// The thread is never unlocked: it ends here, and its priority with it. Where that may not be set, the
+		// rest helps too.
+		runtime.LockOSThread()
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, thisThread, lastPriority)
 		p.add(1)
 		defer p.add(-1)
 		collectAt(gcPercentAside)

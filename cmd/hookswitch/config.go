@@ -17,22 +17,27 @@ import (
 
 // loadFile reads and validates a configuration, of a pipe too: somebody may make it as it is read.
 func loadFile(name string) (*schema.Config, error) {
+	return loadBy(readAny, name, 1)
+}
+
+func readAny(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, schema.MaxConfig+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	return schema.Load(name, text, schema.LoadOptions{Version: 1})
+	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
 // loadAgain is loadFile for the time that reading says, and for a regular file alone: were anything else
 // waited for, no later file would be read.
 func loadAgain(name string, reading uint64) (*schema.Config, error) {
-	text, err := schema.ReadRegular(name, schema.MaxConfig)
+	return loadBy(schema.ReadRegular, name, reading)
+}
+
+// loadBy loads what read reads of the file: its limit and one byte more at most.
+func loadBy(read func(name string, limit int64) ([]byte, error), name string, reading uint64) (*schema.Config, error) {
+	text, err := read(name, schema.MaxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
