@@ -63,7 +63,7 @@ const (
 	pace       = 4 * time.Millisecond
 	restful    = 3
 	maxRest    = 40 * time.Millisecond
-	sweepEvery = time.Second // how often expired values are looked for, and whether the file is in its place
+	sweepEvery = time.Second // how often expired values are looked for, and whether the file is whole and in its place
 	maxSweep   = 5000        // how many one sweep removes
 	// mapped is address space, not memory: a file that outgrows it is mapped anew, for which a write
 	// has to wait until all reads have ended, a backup too.
@@ -75,6 +75,7 @@ const (
 type Bolt struct {
 	db       *bbolt.DB
 	file     *os.File              // that db has open, with its lock; nil of Damaged
+	length   int64                 // of file, which bbolt never makes shorter; the writer's own
 	damage   atomic.Pointer[error] // what was found; from then on db is not used any more
 	replaced bool                  // the alarm of it has been raised; the writer's own
 	alarms   chan Alarm            // of capacity 2: each is sent once at most
@@ -255,7 +256,7 @@ func (b *Bolt) write() {
 			shared, next = len(batch), began.Add(interval(time.Since(began)))
 		case <-tick.C:
 			b.sweep()
-			b.checkPlace()
+			b.checkFile()
 		case <-b.quit:
 			return
 		}

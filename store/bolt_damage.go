@@ -24,7 +24,7 @@ import (
 // Alarm is what an operator has to know of a file that is in use.
 type Alarm struct {
 	Err   error  // ErrDamaged or ErrReplaced
-	Where string // damage was found, as it may be a fault of ours, too: the functions, the innermost first
+	Where string // it was found where reading did, as it may be a fault of ours, too: the functions, the innermost first
 }
 
 // Alarms tells each of the two once, when it is found. The channel is never closed.
@@ -122,7 +122,32 @@ func (b *Bolt) begin() (*bbolt.Tx, error) {
 // change runs do in a transaction that writes. The writer alone may call it: a panic can leave bbolt's lock on
 // writing locked.
 func (b *Bolt) change(do func(*bbolt.Tx) error) error {
-	return b.access(func() error { return b.db.Update(do) })
+	return b.access(func() error {
+		if err := b.checkLength(); err != nil {
+			return err
+		}
+		err := b.db.Update(do)
+		b.length = max(b.length, b.lengthNow())
+		return err
+	})
+}
+
+// checkLength finds a file that was cut, be it behind what was in use: a write would make it longer again, with
+// nothing where pages were, and be lost at the next start though none that is in use now is missed.
+func (b *Bolt) checkLength() error {
+	if now := b.lengthNow(); now < b.length {
+		return b.harmed(fmt.Sprintf("it has %d bytes of %d", now, b.length))
+	}
+	return nil
+}
+
+// lengthNow returns how long the file is, as long as it was where that can't be told.
+func (b *Bolt) lengthNow() int64 {
+	info, err := b.file.Stat()
+	if err != nil {
+		return b.length
+	}
+	return info.Size()
 }
 
 // open opens the file, or makes it, within the time that o has. On an error nothing of it stays open.
@@ -136,8 +161,11 @@ func (b *Bolt) open(name string, o *bbolt.Options) error {
 		b.db, err = bbolt.Open(name, 0o640, o)
 		return err
 	})
-	if b.harm() != nil {
+	switch {
+	case b.harm() != nil:
 		b.letGo()
+	case err == nil:
+		b.length = b.lengthNow()
 	}
 	return asDamage(err)
 }
@@ -177,19 +205,15 @@ func (b *Bolt) letGo() error {
 
 // checkWhole compares the file's size with what it says itself.
 func (b *Bolt) checkWhole(tx *bbolt.Tx) error {
-	info, err := b.file.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() < tx.Size() {
-		return fmt.Errorf("%w: it has %d bytes of %d", ErrDamaged, info.Size(), tx.Size())
+	if now := b.lengthNow(); now < tx.Size() {
+		return fmt.Errorf("%w: it has %d bytes of %d", ErrDamaged, now, tx.Size())
 	}
 	return nil
 }
 
-// checkPlace raises the alarm where the path has no file any more, or another one.
-func (b *Bolt) checkPlace() {
-	if b.file == nil || b.replaced {
+// checkFile raises the alarm where the file was cut, or the path has no file any more, or another one.
+func (b *Bolt) checkFile() {
+	if b.file == nil || b.checkLength() != nil || b.replaced {
 		return
 	}
 	ours, err := b.file.Stat()
