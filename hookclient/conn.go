@@ -3,14 +3,13 @@ package hookclient
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"runtime"
-	"syscall"
 	"time"
 
 	"hookswitch/schema"
+	"hookswitch/socket"
 )
 
 // exchange sends a request over a kept or a new connection of the pool and reads the answer, by the
@@ -77,30 +76,22 @@ func (t *target) converse(c *conn, req *request, a *schema.Answer, now, deadline
 // an answer that is there already.
 type conn struct {
 	net.Conn
-	tcp  *net.TCPConn
-	raw  syscall.RawConn
-	look func(fd uintptr) // c.peek, bound once, so that looking allocates nothing
-	open bool             // what look found
-	used time.Time        // when the last answer was complete
+	tcp  *socket.Conn
+	used time.Time // when the last answer was complete
 
 	surplus [1]byte // what should not be there
 
 	deadline time.Time // of the request under way
 	set      time.Time // the one that is set, of this request or of an earlier one
-	// What receive, bound once, reads into, and what came of it.
-	receive func(fd uintptr) bool
-	into    []byte
-	got     int
-	err     error
 }
 
 func newConn(tcp *net.TCPConn) (*conn, error) {
-	raw, err := tcp.SyscallConn()
+	s, err := socket.New(tcp)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: tcp, tcp: tcp, raw: raw}
-	c.look, c.receive = c.peek, c.tryRead
+	c := &conn{Conn: s, tcp: s}
+	s.BeforeWait = c.beforeWait
 	return c, nil
 }
 
@@ -138,17 +129,9 @@ func (c *conn) Write(b []byte) (n int, err error) {
 
 // Read reads of the answer what has come, and waits, until the deadline, where nothing has.
 func (c *conn) Read(b []byte) (int, error) {
-	if c.armed() {
-		return c.Conn.Read(b)
-	}
-	c.into = b
-	err := c.raw.Read(c.receive)
-	c.into = nil
-	if err == nil {
-		return c.got, c.err
-	}
-	if c.armed() || !isTimeout(err) {
-		return 0, err
+	n, err := c.Conn.Read(b)
+	if err == nil || c.armed() || !isTimeout(err) {
+		return n, err
 	}
 	// A deadline of before struck.
 	if err := c.arm(); err != nil {
@@ -157,25 +140,12 @@ func (c *conn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// tryRead reads what there is; false means that there is nothing yet.
-func (c *conn) tryRead(fd uintptr) bool {
-	n, err := syscall.Read(int(fd), c.into)
-	for err == syscall.EINTR {
-		n, err = syscall.Read(int(fd), c.into)
+// beforeWait sets the deadline of the request, where that of an earlier one still stands.
+func (c *conn) beforeWait() error {
+	if c.armed() {
+		return nil
 	}
-	c.got, c.err = max(n, 0), nil
-	switch {
-	case err == syscall.EAGAIN:
-		if !c.armed() {
-			c.err = c.arm()
-		}
-		return c.err != nil
-	case err != nil:
-		c.err = os.NewSyscallError("read", err)
-	case n == 0:
-		c.err = io.EOF
-	}
-	return true
+	return c.arm()
 }
 
 // quiet reports whether a kept connection may carry another request. Nothing should wait to be read between
@@ -186,8 +156,7 @@ func (c *conn) quiet() bool {
 	if c.Conn != net.Conn(c.tcp) && c.holdsMore() {
 		return false
 	}
-	// Control, not Read: the last request's deadline may have passed.
-	return c.raw.Control(c.look) == nil && c.open
+	return c.tcp.Quiet()
 }
 
 // holdsMore reports whether TLS has read more from the connection than was read from it.
@@ -197,11 +166,6 @@ func (c *conn) holdsMore() bool {
 	}
 	_, err := c.Conn.Read(c.surplus[:])
 	return !errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-func (c *conn) peek(fd uintptr) {
-	_, _, err := syscall.Recvfrom(int(fd), c.surplus[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	c.open = err == syscall.EAGAIN || err == syscall.EINTR
 }
 
 // farewell is how long TLS's closing notice may take to leave.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
+
+	"hookswitch/socket"
 )
 
 // conns is a listener that knows its open connections: it holds their number below a limit, and
@@ -76,6 +78,11 @@ func (l *conns) admit(nc net.Conn) *conn {
 	if limit := l.limit(); len(l.open) >= limit {
 		if l.makeRoom("intake.max_connections are open"); len(l.open) >= limit {
 			return nil
+		}
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		if s, err := socket.New(tcp); err == nil {
+			nc = s
 		}
 	}
 	now := time.Now()
