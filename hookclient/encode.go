@@ -3,6 +3,8 @@ package hookclient
 import (
 	"unicode"
 	"unicode/utf8"
+
+	"hookswitch/schema"
 )
 
 // Every escaper here appends s in a form that cannot leave the place it stands in, whatever s holds,
@@ -91,12 +93,11 @@ func appendHeaderName(b []byte, s string) []byte { return appendPercent(b, s, &t
 // is not UTF-8 becomes U+FFFD.
 func appendJSON(b []byte, s string) []byte {
 	done := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
+	for i := 0; ; {
+		if i = schema.JSONSpecial(s, i); i == len(s) {
+			return append(b, s[done:]...)
 		}
+		c := s[i]
 		if c >= utf8.RuneSelf {
 			r, size := utf8.DecodeRuneInString(s[i:])
 			if r != utf8.RuneError || size > 1 {
@@ -109,7 +110,6 @@ func appendJSON(b []byte, s string) []byte {
 		i++
 		done = i
 	}
-	return append(b, s[done:]...)
 }
 
 func appendJSONEscape(b []byte, c byte) []byte {

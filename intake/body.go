@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
+
+	"hookswitch/schema"
 )
 
 // takeBody reads the request's body, of limit bytes at most, and leaves it with ctx. It takes memory for what has
@@ -193,7 +195,7 @@ func (q *question) jsonText(t []byte, i int) (text []byte, end int, ok bool) {
 	if i >= len(t) || t[i] != '"' {
 		return nil, i, false
 	}
-	if end = special(t, i+1); end < len(t) && t[end] == '"' {
+	if end = schema.JSONSpecial(t, i+1); end < len(t) && t[end] == '"' {
 		return t[i+1 : end], end + 1, true
 	}
 	if end, ok = jsonString(t, i); !ok {
@@ -250,7 +252,7 @@ func skipSpace(t []byte, i int) int {
 // stringEnd returns where the string that begins at t[i] ends, its closing quote included.
 func stringEnd(t []byte, i int) int {
 	for i++; i < len(t); i++ {
-		if i = special(t, i); i >= len(t) {
+		if i = schema.JSONSpecial(t, i); i >= len(t) {
 			break
 		}
 		switch t[i] {
@@ -299,7 +301,7 @@ func (q *question) unquoted(raw []byte) []byte {
 		return raw
 	}
 	t := raw[1 : len(raw)-1]
-	if special(t, 0) == len(t) || bytes.IndexByte(t, '\\') < 0 && utf8.Valid(t) {
+	if schema.JSONSpecial(t, 0) == len(t) || bytes.IndexByte(t, '\\') < 0 && utf8.Valid(t) {
 		return t
 	}
 	start := len(q.scratch)

@@ -1,9 +1,6 @@
 package intake
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "hookswitch/schema"
 
 // isJSON reports whether text is one JSON value by RFC 8259, white space around it allowed, that is
 // nested at most maxNesting deep.
@@ -72,7 +69,7 @@ func jsonList(t []byte, i, depth int) (end int, ok bool) {
 // jsonString is jsonValue of what begins with a quote. What is not UTF-8 passes: see unquoted.
 func jsonString(t []byte, i int) (end int, ok bool) {
 	for i++; ; {
-		switch i = special(t, i); {
+		switch i = schema.JSONSpecial(t, i); {
 		case i >= len(t) || t[i] < ' ':
 			return i, false
 		case t[i] == '"':
@@ -132,25 +129,4 @@ func jsonNumber(t []byte, i int) (end int, ok bool) {
 		}
 	}
 	return i, true
-}
-
-// special returns the place, from i on, of the first quote, backslash, control character or byte
-// beyond ASCII; len(t) where there is none. It looks at eight bytes at a time: a byte of v ^ word is 0
-// where v has the wanted one, and subtracting borrows from it.
-func special(t []byte, i int) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; i+8 <= len(t); i += 8 {
-		v := binary.LittleEndian.Uint64(t[i:])
-		quote, slash := v^(ones*'"'), v^(ones*'\\')
-		found := (v | (quote-ones)&^quote | (slash-ones)&^slash | (v-ones*' ')&^v) & highs
-		if found != 0 {
-			return i + bits.TrailingZeros64(found)/8
-		}
-	}
-	for ; i < len(t); i++ {
-		if c := t[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
-			return i
-		}
-	}
-	return i
 }

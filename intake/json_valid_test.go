@@ -23,21 +23,6 @@ func FuzzIsJSON(f *testing.F) {
 	})
 }
 
-func FuzzSpecial(f *testing.F) {
-	f.Add([]byte("12345678\"1234567\\123\x1f456\x80"), uint(0))
-	f.Add([]byte("!!!!!!!!\"]]]]]]]\\   "), uint(3))
-	f.Fuzz(func(t *testing.T, text []byte, from uint) {
-		at := int(from % uint(len(text)+1))
-		want := at
-		for want < len(text) && text[want] >= ' ' && text[want] < 0x80 && text[want] != '"' && text[want] != '\\' {
-			want++
-		}
-		if got := special(text, at); got != want {
-			t.Fatalf("%q from %d: got %d; want %d", text, at, got, want)
-		}
-	})
-}
-
 func BenchmarkIsJSON25Fields(b *testing.B) {
 	text := twentyFiveFields()
 	b.ReportAllocs()

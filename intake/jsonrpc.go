@@ -47,7 +47,7 @@ func isEnvelope(body []byte) bool {
 	if firstByte(body) == '[' {
 		return true
 	}
-	if !bytes.Contains(body, []byte(`"jsonrpc"`)) {
+	if !bytes.Contains(body, []byte(`jsonrpc"`)) { // without the first quote: most bodies are full of them
 		return false
 	}
 	if validJSON(body, '{') != nil {
