@@ -6,16 +6,20 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // logLines is a log's way to where it is written. A line is queued, and nobody waits for it to be written: who
 // reads the log may stall for good or be gone (a container's log driver, `| logger`, a full disk), and calls are
-// answered nevertheless. What finds no room, or can't be written, is counted, and told where it is missing.
+// answered nevertheless. What finds no room, or can't be written, is counted, and told where it is missing. Lines
+// that come close upon each other are written together.
 type logLines struct {
 	out  io.Writer
 	tell func(lost uint64) []byte // makes the line that tells
 	lost atomic.Uint64            // lines, of all time
 	done chan struct{}            // closed when the last line has been written
+	// haste ends the writing goroutine's rest; of capacity 1.
+	haste chan struct{}
 
 	mu     sync.Mutex // guards what follows
 	work   sync.Cond  // of mu
@@ -31,6 +35,9 @@ type logLines struct {
 const (
 	// maxQueued bytes wait to be written, and as many are being written: some thousand lines.
 	maxQueued = 1 << 20
+	// rest is how long lines gather between two writes, unless the queue is half full: each write wakes a thread,
+	// in the middle of the calls that the lines tell of.
+	rest = 50 * time.Millisecond
 	// keptQueue is what of them stays allocated.
 	keptQueue = 64 << 10
 	// wholeWrite is how much a pipe takes without mixing it with what others write there (pipe(7), PIPE_BUF).
@@ -39,7 +46,7 @@ const (
 
 // startLogLines begins to write to out; close ends it.
 func startLogLines(out io.Writer, tell func(lost uint64) []byte) *logLines {
-	l := &logLines{out: out, tell: tell, done: make(chan struct{})}
+	l := &logLines{out: out, tell: tell, done: make(chan struct{}), haste: make(chan struct{}, 1)}
 	l.work.L = &l.mu
 	go l.run()
 	return l
@@ -54,8 +61,12 @@ func (l *logLines) Write(line []byte) (int, error) {
 	} else {
 		l.queued = append(l.queued, line...)
 	}
+	full := len(l.queued) > maxQueued/2
 	l.mu.Unlock()
 	l.work.Signal()
+	if full {
+		l.hurry()
+	}
 	return len(line), nil
 }
 
@@ -68,14 +79,25 @@ func (l *logLines) close(ctx context.Context) {
 	l.closed = true
 	l.mu.Unlock()
 	l.work.Signal()
+	l.hurry()
 	select {
 	case <-l.done:
 	case <-ctx.Done():
 	}
 }
 
+// hurry has what is queued written now.
+func (l *logLines) hurry() {
+	select {
+	case l.haste <- struct{}{}:
+	default: // it is told already
+	}
+}
+
 func (l *logLines) run() {
 	defer close(l.done)
+	pause := time.NewTimer(rest)
+	defer pause.Stop()
 	for lines := []byte(nil); ; {
 		var missed uint64
 		var more bool
@@ -85,6 +107,11 @@ func (l *logLines) run() {
 		l.write(lines)
 		l.untold += missed
 		l.tellLost()
+		pause.Reset(rest)
+		select {
+		case <-pause.C:
+		case <-l.haste:
+		}
 	}
 }
 

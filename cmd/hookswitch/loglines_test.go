@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -142,6 +143,47 @@ func TestAStalledWriterHoldsNobodyUpAndTheLinesItMissedAreToldInTheirPlace(t *te
 	})
 }
 
+func TestLinesThatComeCloseUponEachOtherAreWrittenTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := newLogFile()
+		l := startLogLines(file, told)
+		for i := range 10 {
+			say(l, "line %d", i)
+			synctest.Wait()
+		}
+		file.mu.Lock()
+		if got := file.text.String(); got != "line 0\n" {
+			t.Errorf("got %q at first; want the first line at once", got)
+		}
+		file.mu.Unlock()
+		time.Sleep(rest)
+		synctest.Wait()
+		if want := []int{len("line 0\n"), 9 * len("line 0\n")}; !slices.Equal(file.sizes, want) {
+			t.Errorf("got writes of %d bytes; want %d", file.sizes, want)
+		}
+		closeWell(t, l)
+	})
+}
+
+func TestAHalfFullQueueIsWrittenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := newLogFile()
+		l := startLogLines(file, told)
+		say(l, "first")
+		synctest.Wait()
+		began := time.Now()
+		long := strings.Repeat("x", 1000)
+		for range maxQueued * 4 / 1000 {
+			say(l, "%s", long)
+			synctest.Wait()
+		}
+		if got := file.text.Len(); got < maxQueued*3 || time.Now() != began || l.lost.Load() != 0 {
+			t.Errorf("%d bytes are written, %d lines lost; want most of %d, none lost", got, l.lost.Load(), maxQueued*4)
+		}
+		closeWell(t, l)
+	})
+}
+
 func TestALineThatNeverFitsIsTold(t *testing.T) {
 	file := newLogFile()
 	l := startLogLines(file, told)
@@ -192,6 +234,7 @@ func TestWhatCantBeWrittenIsToldOnceItCan(t *testing.T) {
 				l := startLogLines(file, told)
 				for _, line := range []string{"one", "two", "three"} {
 					say(l, "%s", line)
+					time.Sleep(rest)
 					synctest.Wait()
 				}
 				if got := l.lost.Load(); got != tc.lost {
