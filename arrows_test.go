@@ -21,8 +21,9 @@ const module = "hookswitch"
 var arrows = map[string][]string{
 	"schema":         {},
 	"router":         {"schema"},
-	"intake":         {"schema"},
-	"hookclient":     {"schema"},
+	"socket":         {},
+	"intake":         {"schema", "socket"},
+	"hookclient":     {"schema", "socket"},
 	"store":          {"schema"},
 	"history":        {"schema", "store"},
 	"notify":         {"schema", "store"},
